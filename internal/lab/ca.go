@@ -125,10 +125,11 @@ func (id Identity) extensions() ([]pkix.Extension, error) {
 
 // issueOptions are the ways in which a certificate can be out of the ordinary.
 type issueOptions struct {
-	template func(*x509.Certificate) // last change to the template
-	ct       []*CTLog                // logs whose SCTs are embedded
-	sctTime  time.Time               // zero: the time of issue
-	afterSCT func(*x509.Certificate) // changes the template once the SCTs are made, so that they are for another certificate
+	template  func(*x509.Certificate) // last change to the template
+	ct        []*CTLog                // logs whose SCTs are embedded
+	sctTime   time.Time               // zero: the time of issue
+	sctIssuer *x509.Certificate       // nil: the true one
+	afterSCT  func(*x509.Certificate) // changes the template once the SCTs are made, so that they are for another certificate
 }
 
 // issue makes a leaf for a key and identity, valid from at.
@@ -162,7 +163,11 @@ func (ca *CA) issue(pub crypto.PublicKey, id Identity, at time.Time, o issueOpti
 	if !o.sctTime.IsZero() {
 		when = o.sctTime
 	}
-	sct, err := sctExtension(o.ct, ca.Intermediate, pre.RawTBSCertificate, when)
+	issuer := ca.Intermediate
+	if o.sctIssuer != nil {
+		issuer = o.sctIssuer
+	}
+	sct, err := sctExtension(o.ct, issuer, pre.RawTBSCertificate, when)
 	if err != nil {
 		return nil, err
 	}

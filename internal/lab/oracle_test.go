@@ -2,6 +2,7 @@ package lab_test
 
 import (
 	"crypto"
+	"crypto/x509"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,88 @@ func TestHonestArtifactSignatureVerifies(t *testing.T) {
 				t.Fatal(err)
 			}
 			checkErr(t, verifyCertificate(t, l, s.JSON, verify.WithArtifact(strings.NewReader("hello"))), "")
+		})
+	}
+}
+
+// TestTampers says what sigstore-go finds wrong with each kind of damage to a provenance. Statement contents
+// (predicate, identity, further subjects) are not its business, so those damages must pass it: they are validly signed.
+func TestTampers(t *testing.T) {
+	l := newLab(t)
+	other := l.Stranger()
+	late := clock.Add(lab.LeafLife + time.Minute)
+	tests := []struct {
+		name   string
+		tamper lab.Tamper
+		want   string
+	}{
+		{"stranger CA", lab.Tamper{CA: other.CA, SCTIssuer: l.CA}, "leaf certificate verification failed"},
+		{"server EKU", lab.Tamper{Template: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }}, "leaf certificate verification failed"},
+		{"stranger CT log", lab.Tamper{CT: []*lab.CTLog{other.CT}}, "0 SCT entries"},
+		{"SCT of another certificate", lab.Tamper{SCTAfter: func(c *x509.Certificate) { c.NotAfter = c.NotAfter.Add(time.Second) }}, "0 SCT entries"},
+		{"no SCT", lab.Tamper{NoSCT: true}, "0 SCT entries"},
+		{"two SCTs", lab.Tamper{CT: []*lab.CTLog{other.CT, l.CT}}, ""},
+		{"logged late", lab.Tamper{LogTime: late}, "outside certificate validity"},
+		{"logged at the last moment", lab.Tamper{LogTime: clock.Add(lab.LeafLife)}, ""},
+		{"signed by another key", lab.Tamper{SigningKey: l.NewKey()}, "verify signature"},
+		{"SET by another key", lab.Tamper{InLog: lab.LogTamper{SETKey: l.NewKey()}}, "not enough verified log entries"},
+		{"SET of another time", lab.Tamper{InLog: lab.LogTamper{SETTime: clock.Add(5 * time.Second)}}, "not enough verified log entries"},
+		{"checkpoint by another key", lab.Tamper{InLog: lab.LogTamper{Checkpoint: func(c *lab.CheckpointParts) { c.Key = l.NewKey() }}}, "checkpoint"},
+		{"checkpoint of another root", lab.Tamper{InLog: lab.LogTamper{Checkpoint: func(c *lab.CheckpointParts) { c.Root[0] ^= 1 }}}, "root"},
+		{"no proof", lab.Tamper{InLog: lab.LogTamper{NoProof: true}}, "inclusion proof"},
+		{"no SET", lab.Tamper{InLog: lab.LogTamper{NoSET: true}}, "threshold"},
+		{"wrong hash in the proof", lab.Tamper{InLog: lab.LogTamper{Entry: func(e *lab.Entry) { e.InclusionProof.Hashes[0][0] ^= 1 }}}, "inclusion"},
+		{"entry of another signature", lab.Tamper{Record: func(r *lab.Record) { r.Signature = []byte("other") }}, "signature"},
+		{"entry of another certificate", lab.Tamper{Record: func(r *lab.Record) { r.Certificate = l.CA.Root.Raw }}, "certificate"},
+		{"two signatures", lab.Tamper{Envelope: func(e *lab.Envelope) { e.Signatures = append(e.Signatures, e.Signatures[0]) }}, "signature"},
+		{"newer media type", lab.Tamper{MediaType: "application/vnd.dev.sigstore.bundle.v0.9+json"}, "media type"},
+		{"two subjects", lab.Tamper{Statement: func(s *lab.Statement) {
+			s.Subject = append(s.Subject, lab.Subject{Name: "pkg:npm/right@1.0.0", Digest: map[string]string{"sha512": strings.Repeat("00", 64)}})
+		}}, ""},
+		{"other identity", lab.Tamper{Identity: func(id *lab.Identity) { id.Extensions[12] = "https://github.com/evil/widget" }}, ""},
+		{"other payload type", lab.Tamper{PayloadType: "text/plain"}, "payload"},
+		{"other build type", lab.Tamper{Statement: func(s *lab.Statement) { lab.Set(s.Predicate, "https://x.test", "buildDefinition", "buildType") }}, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := l.Publish(lab.Release{Package: lab.Package{Name: "left", Version: "1.0.0"}, CI: lab.GitHub("acme/left"), Provenance: tt.tamper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkErr(t, verifyCertificate(t, l, p.Provenance.JSON, verify.WithArtifactDigest("sha512", p.SHA512[:])), tt.want)
+			checkErr(t, verifyKey(t, l, l.Key, p.Publish.JSON, p.SHA512[:]), "") // the other attestation is untouched
+		})
+	}
+}
+
+func TestTimestampTampers(t *testing.T) {
+	l := newLab(t)
+	tests := []struct {
+		name   string
+		tamper lab.Tamper
+		want   string
+	}{
+		{"none", lab.Tamper{}, ""},
+		{"with certificate", lab.Tamper{InStamp: lab.TimestampTamper{Certificate: l.TSA.Leaf}}, ""},
+		{"stranger authority", lab.Tamper{TSA: l.Stranger().TSA}, "timestamp"},
+		{"by another key", lab.Tamper{InStamp: lab.TimestampTamper{Key: l.NewKey()}}, "timestamp"},
+		{"of another signature", lab.Tamper{StampOf: []byte("other")}, "timestamp"},
+		{"late", lab.Tamper{StampTime: clock.Add(time.Hour)}, "certificate"},
+		{"other digest attribute", lab.Tamper{InStamp: lab.TimestampTamper{DigestAttribute: make([]byte, 32)}}, "timestamp"},
+		{"other content", lab.Tamper{InStamp: lab.TimestampTamper{Info: func(i *lab.TSTInfo) { i.MessageImprint.HashedMessage = make([]byte, 32) }}}, "timestamp"},
+		{"none at all", lab.Tamper{NoTimestamp: true}, "threshold"},
+		{"checkpoint with witnesses", lab.Tamper{InLog: lab.LogTamper{Checkpoint: func(c *lab.CheckpointParts) {
+			c.Before, c.After = []string{l.Cosignature("before")}, []string{l.Cosignature("after")}
+		}}}, ""},
+		{"checkpoint of another origin", lab.Tamper{InLog: lab.LogTamper{Checkpoint: func(c *lab.CheckpointParts) { c.Origin = "other.test" }}}, "checkpoint"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p, err := l.Publish(lab.Release{Package: lab.Package{Name: "left", Version: "1.0.0"}, CI: lab.GitHub("acme/left"), Log: l.RekorV2, Provenance: tt.tamper})
+			if err != nil {
+				t.Fatal(err)
+			}
+			checkErr(t, verifyCertificate(t, l, p.Provenance.JSON, verify.WithArtifactDigest("sha512", p.SHA512[:])), tt.want)
 		})
 	}
 }

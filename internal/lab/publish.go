@@ -38,23 +38,32 @@ type Release struct {
 
 	Kind      KindVersion // of the provenance's log entry; zero means what npm writes today
 	MediaType string      // of the provenance's bundle; empty means v0.3
+	Timestamp bool        // the provenance has an RFC 3161 timestamp too
 
 	SigningKey     *RegistryKey // of the registry signature; nil means the lab's Key
 	AttestationKey *RegistryKey // of the publish attestation; nil means the lab's Key
 	SignedMessage  string       // signed by the registry in place of name@version:integrity
 	Unsigned       bool         // no registry signature
 
-	Provenance         Tamper // what goes wrong with the provenance
-	PublishAttestation Tamper // what goes wrong with the publish attestation
-	NoPublish          bool   // no publish attestation
-	NoProvenance       bool   // no provenance, though there is a CI run
-	// Also are further provenances for the same package, after the first.
-	Also []Signing
+	Provenance         Tamper       // what goes wrong with the provenance
+	PublishAttestation Tamper       // what goes wrong with the publish attestation
+	NoPublish          bool         // no publish attestation
+	NoProvenance       bool         // no provenance, though there is a CI run
+	Also               []Provenance // further provenances for the same tarball, after the first
 
 	Document     func(map[string]any)               // the version document, before it is kept; nothing is signed again
 	Attestations func([]Attestation) []Attestation  // the answer's list, before it is kept
 	Announce     *bool                              // dist.attestations is there; nil means where there are attestations
 	SignatureRaw func(sigs []Signature) []Signature // dist.signatures, before it is kept
+}
+
+// A Provenance is a further provenance of a release.
+type Provenance struct {
+	CI        CI
+	Log       Log
+	Kind      KindVersion
+	MediaType string
+	Tamper    Tamper
 }
 
 // An Attestation is one element of the registry's answer.
@@ -77,6 +86,7 @@ type Published struct {
 	Integrity     string         // sha512-…
 	Document      []byte         // the answer to GET /name/version
 	Attestations  []byte         // the answer to GET /-/npm/v1/attestations/…; nil if there is none
+	List          []Attestation  // what it lists, publish attestation first
 	Time          time.Time      // when the registry accepted it
 	Provenance    *Signed        // nil without provenance
 	Publish       *Signed        // the publish attestation; nil without
@@ -113,6 +123,7 @@ func (l *Lab) publish(r *Release) (*Published, error) {
 	if r.Attestations != nil {
 		attestations = r.Attestations(attestations)
 	}
+	p.List = attestations
 	if attestations != nil {
 		p.Attestations = marshal(map[string]any{"attestations": attestations})
 	}
@@ -132,23 +143,23 @@ func (l *Lab) publish(r *Release) (*Published, error) {
 // attest makes the attestations of a release, publish attestation first, and sets the time of the publish.
 func (l *Lab) attest(r *Release, p *Published) ([]Attestation, error) {
 	var list []Attestation
-	if r.CI != nil && !r.NoProvenance {
+	first := Provenance{CI: r.CI, Log: r.Log, Kind: r.Kind, MediaType: r.MediaType, Tamper: r.Provenance}
+	for i, v := range append([]Provenance{first}, r.Also...) {
+		if v.CI == nil || i == 0 && r.NoProvenance {
+			continue
+		}
+		statement := v.CI.Statement(p.Name, p.Version, p.SHA512[:])
 		signed, err := l.Sign(Signing{
-			Statement: r.CI.Statement(p.Name, p.Version, p.SHA512[:]), Identity: r.CI.Identity(),
-			At: r.At, Log: r.Log, Kind: r.Kind, MediaType: r.MediaType, Tamper: r.Provenance,
+			Statement: statement, Identity: v.CI.Identity(), At: r.At,
+			Log: v.Log, Kind: v.Kind, MediaType: v.MediaType, Timestamp: r.Timestamp, Tamper: v.Tamper,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("provenance: %w", err)
 		}
-		p.Provenance = signed
-		list = append(list, Attestation{r.CI.predicateType(), signed.JSON})
-	}
-	for _, s := range r.Also {
-		signed, err := l.Sign(s)
-		if err != nil {
-			return nil, fmt.Errorf("further provenance: %w", err)
+		if p.Provenance == nil {
+			p.Provenance = signed
 		}
-		list = append(list, Attestation{s.Statement.PredicateType, signed.JSON})
+		list = append(list, Attestation{statement.PredicateType, signed.JSON})
 	}
 	p.Time = r.At.Add(4 * time.Second)
 	if r.CI != nil && !r.NoPublish {

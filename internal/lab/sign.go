@@ -38,6 +38,7 @@ type Tamper struct {
 	CA          *CA                         // issues in place of the lab's
 	NoSCT       bool                        // the certificate has no certificate timestamp
 	CT          []*CTLog                    // logs that sign certificate timestamps, in place of the lab's
+	SCTIssuer   *CA                         // the certificate timestamp is for this issuer
 	SCTTime     time.Time                   // time of the certificate timestamp
 	SCTAfter    func(tbs *x509.Certificate) // changes the template after the certificate timestamp is made
 	SigningKey  crypto.Signer               // signs the envelope, while certificate and log stay with the right key
@@ -231,6 +232,9 @@ func (l *Lab) certificate(pub crypto.PublicKey, id Identity, at time.Time, t *Ta
 		ca = t.CA
 	}
 	o := issueOptions{template: t.Template, ct: []*CTLog{l.CT}, sctTime: t.SCTTime, afterSCT: t.SCTAfter}
+	if t.SCTIssuer != nil {
+		o.sctIssuer = t.SCTIssuer.Intermediate
+	}
 	if t.CT != nil {
 		o.ct = t.CT
 	}
