@@ -1,71 +1,14 @@
 package npm
 
 import (
-	"crypto/ecdsa"
 	"errors"
+	"maps"
 	"net/url"
+	"slices"
 	"time"
 )
 
 var errStub = errors.New("not yet written")
-
-type ID struct{ Name, Version string }
-
-func CheckName(s string) error          { return errStub }
-func CheckVersion(s string) error       { return errStub }
-func (id ID) String() string            { return id.Name + "@" + id.Version }
-func (id ID) PURL() string              { return "" }
-func ParsePURL(s string) (ID, error)    { return ID{}, errStub }
-func EscapeName(name string) string     { return "" }
-func Scope(name string) string          { return "" }
-func TarballPath(id ID) string          { return "" }
-func CompareVersions(a, b string) int   { return 0 }
-func ReleaseLine(version string) string { return "" }
-
-// PURLParts is a package URL taken apart.
-type PURLParts struct {
-	Type       string
-	ID         ID                // Version may be empty
-	Qualifiers map[string]string // nil when there are none
-	Subpath    string
-}
-
-func ParsePURLParts(s string) (PURLParts, error) { return PURLParts{}, errStub }
-
-type Hash struct {
-	Algorithm string
-	Digest    []byte
-	Options   string
-}
-type Integrity []Hash
-
-func ParseIntegrity(s string) (Integrity, error)           { return nil, errStub }
-func (in Integrity) String() string                        { return "" }
-func (in Integrity) Strongest() (Hash, bool)               { return Hash{}, false }
-func (in Integrity) Find(algorithm string) []Hash          { return nil }
-func StrongestCommon(a, b Integrity) (alg string, ok bool) { return "", false }
-func (h Hash) String() string                              { return "" }
-
-type Repository struct{ Host, Path, Directory string }
-
-func ParseRepository(field string, directory string) (Repository, error) {
-	return Repository{}, errStub
-}
-func RepositoryFromManifest(rawJSON []byte) (Repository, bool, error) {
-	return Repository{}, false, errStub
-}
-func ParseRepositoryURI(uri string) (Repository, error)               { return Repository{}, errStub }
-func (r Repository) String() string                                   { return "" }
-func (r Repository) Match(o Repository) (equal, onlyCaseDiffers bool) { return false, false }
-
-type Key struct {
-	ID, Usage  string
-	Public     *ecdsa.PublicKey
-	Start, End time.Time
-}
-
-func ParseKeys(data []byte) ([]Key, error) { return nil, errStub }
-func KeyID(pub *ecdsa.PublicKey) string    { return "" }
 
 type Level int
 
@@ -133,3 +76,5 @@ func (c *Config) Omit() []string                     { return nil }
 
 // ReplaceRegistryHost rewrites a lockfile's resolved URL as npm does.
 func (c *Config) ReplaceRegistryHost(resolved, registry string) string { return resolved }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
