@@ -92,7 +92,8 @@ type Published struct {
 	Publish       *Signed        // the publish attestation; nil without
 	Manifest      map[string]any // package.json as it is in the tarball
 
-	doc map[string]any
+	doc      map[string]any
+	registry string // base URL that doc names
 }
 
 // Publish builds, attests and publishes a package, and keeps it in the lab's registry.
@@ -131,9 +132,15 @@ func (l *Lab) publish(r *Release) (*Published, error) {
 	if r.Announce != nil {
 		announce = *r.Announce
 	}
+	p.registry = l.Registry()
 	p.doc = l.document(r, p, files, size, announce)
 	if r.Document != nil {
-		r.Document(p.doc)
+		var plain map[string]any // so that the function finds nothing but JSON's own types
+		if err := json.Unmarshal(marshal(p.doc), &plain); err != nil {
+			return nil, err
+		}
+		r.Document(plain)
+		p.doc = plain
 	}
 	p.Document = marshal(p.doc)
 	l.keep(p, or(r.Tag, "latest"))
