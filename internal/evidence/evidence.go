@@ -49,16 +49,23 @@ type Answer struct {
 	At     time.Time // when the answer arrived, UTC; when it arrived first for an answer out of the cache
 }
 
-// A Tarball is what reading a package's tarball once has shown. The digests are over the whole compressed
-// file and hold whatever Problem says.
+// A Tarball is what reading a package's tarball to its end has shown. The digests are over the whole
+// compressed file and hold whatever Problem says.
 type Tarball struct {
-	Size     int64 // bytes of the compressed file
-	SHA512   []byte
-	SHA384   []byte
-	SHA256   []byte
-	SHA1     []byte
-	Manifest []byte // bytes of package/package.json as npm would install it; nil where Problem says why
-	Problem  string // stable kebab-case code of what is odd about the archive; empty when nothing is. See ReadTarball
+	URL  string // where it was read; empty for a local file
+	Size int64  // bytes of the compressed file
+
+	SHA512 []byte // always, unless Reason says why there is none
+	SHA384 []byte // this and the next two only where asked for
+	SHA256 []byte
+	SHA1   []byte
+
+	Manifest []byte // bytes of package.json as npm would install it; nil where Problem says why
+	Problem  string // stable kebab-case code of what is odd about the archive, see ReadTarball; empty when nothing is
+
+	// Reason and Detail say why the tarball, though wanted, could not be had: then nothing else but URL is set.
+	Reason string // stable kebab-case code, such as "timeout"
+	Detail string // one sentence for a person, hostile text included
 }
 
 // Evidence is everything known about one package version on one registry. Verdicts are functions of it.
@@ -74,12 +81,12 @@ type Evidence struct {
 	Tarball      *Tarball // nil: not at hand
 
 	// Earlier is what earlier runs were served for the same package on the same registry and what differs
-	// from today's answers, newest first. It may come from a cache that somebody else filled: an entry
+	// from today's answers, the most telling first, four at most. It may come from a cache that somebody else filled: an entry
 	// counts only for what its own signatures prove.
 	Earlier []Earlier
 
-	FromCache     bool // Document or Attestations came out of the cache, not from the network in this run
-	Authenticated bool // every cached answer used carried a valid MAC under this machine's key; true also when none was used
+	FromCache     bool // something came out of the cache, not from the network in this run; Earlier aside
+	Authenticated bool // all that came out of the cache is this machine's own word, by a MAC; true also if nothing did
 }
 
 // Earlier is one earlier pair of answers. Either may be nil, never both.
