@@ -103,7 +103,9 @@ func (w *World) Dependencies() map[string]any {
 }
 
 // Lockfile is the project's package-lock.json (version 3), with tarballs at a registry.
-func (w *World) Lockfile(registry string) []byte { return Lockfile(registry, w.Dependencies(), w.Packages) }
+func (w *World) Lockfile(registry string) []byte {
+	return Lockfile(registry, w.Dependencies(), w.Packages)
+}
 
 // Lockfile is a package-lock.json (version 3) of a project called app in which every package lies at the top.
 func Lockfile(registry string, dependencies map[string]any, packages []*Published) []byte {

@@ -155,6 +155,7 @@ type answerKey struct {
 type answer struct {
 	edition     int
 	contentType string
+	caching     string // Cache-Control
 	plain, gzip []byte
 	etag        string
 }
@@ -167,7 +168,7 @@ type rendered struct {
 
 func newAnswer(edition int, contentType string, body []byte) *answer {
 	sum := sha256.Sum256(body)
-	a := &answer{edition: edition, contentType: contentType, plain: body, etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+	a := &answer{edition: edition, contentType: contentType, plain: body, caching: "no-cache", etag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 	if contentType != "application/octet-stream" && len(body) > 1000 {
 		var b bytes.Buffer
 		zw := gzip.NewWriter(&b)
@@ -187,6 +188,9 @@ func (s *Server) render(k answerKey, edition int, contentType string, body func(
 		return a
 	}
 	a = newAnswer(edition, contentType, body())
+	if k.kind == EndpointPackument || k.kind == EndpointAbbreviated || k.kind == EndpointTarball {
+		a.caching = "public, max-age=300"
+	}
 	s.rendered.mu.Lock()
 	defer s.rendered.mu.Unlock()
 	s.rendered.answers[k] = a
@@ -206,7 +210,7 @@ func (s *Server) send(w http.ResponseWriter, r *http.Request, a *answer, index i
 	h := w.Header()
 	h.Set("Content-Type", a.contentType)
 	h.Set("ETag", a.etag)
-	h.Set("Cache-Control", "public, max-age=300")
+	h.Set("Cache-Control", a.caching)
 	h.Set("Vary", "Accept, Accept-Encoding")
 	if r.Header.Get("If-None-Match") == a.etag {
 		s.mu.Lock()
