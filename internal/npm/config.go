@@ -243,7 +243,7 @@ func ParseConfig(sources []Source, env func(string) (string, bool)) (*Config, []
 			p.config.settings[key] = []setting{{values: []string{t.fallback}, level: LevelDefault}}
 		}
 	}
-	raw, err := rawSettings(sources)
+	raw, err := rawSettings(sources, env)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -265,7 +265,7 @@ func ParseConfig(sources []Source, env func(string) (string, bool)) (*Config, []
 }
 
 // rawSettings reads all sources, weakest first.
-func rawSettings(sources []Source) ([]rawSetting, error) {
+func rawSettings(sources []Source, env func(string) (string, bool)) ([]rawSetting, error) {
 	sources = slices.Clone(sources)
 	slices.SortStableFunc(sources, func(a, b Source) int { return int(a.Level - b.Level) })
 	var all []rawSetting
@@ -281,11 +281,13 @@ func rawSettings(sources []Source) ([]rawSetting, error) {
 		for _, s := range settings {
 			s.level, s.path = source.Level, source.Path
 			if s.level == LevelProject {
-				byProject[environmentKey(s.key)] = true
+				key, _, _ := expandEnv(s.key, env)
+				byProject[environmentKey(key)] = true
 			}
 			// npm run hands every setting on to its scripts as npm_config_*, in lower case: also those of
-			// the project's file, which would gain the environment's authority by it.
-			if s.level == LevelEnv && source.managed && s.lowerCase && byProject[s.key] {
+			// the project's file, and of files it chose, which would gain the environment's authority by it.
+			if s.level == LevelEnv && source.managed && s.lowerCase &&
+				(byProject[s.key] || byProject["userconfig"] || byProject["globalconfig"] || byProject["prefix"]) {
 				continue
 			}
 			all = append(all, s)
