@@ -39,7 +39,8 @@ func (c *Collector) Lookup(q Query) (value []byte, ok bool) {
 	if !old.authenticated || !c.documentUsable(&old, c.lifetime.Document) {
 		return nil, false
 	}
-	p := prints{document: old.document.print(), earlier: old.earlierPrints()}
+	var none kept
+	p := prints{old.document.print(), none.print(), none.print(), nil, old.earlierPrints()}
 	announced := old.document.traits&announces != 0
 	if old.expected(&q.Request, announced) {
 		if !c.attestationsUsable(&old, announced) || old.attestations.traits&adopted != 0 {

@@ -289,19 +289,20 @@ const clockSkew = 5 * time.Minute
 // would outlast all that come after it, is passed over.
 func (s *Store) entry(about subject) (e *entry, authenticated bool) {
 	key := about.key()
-	limit := s.now().Add(clockSkew)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var all []candidate
 	for _, p := range s.find(kindEntry, key) {
 		if b, err := p.read(); err == nil {
-			if c, ok := s.parseEntry(key, b); ok && c.subject == about && c.at.Before(limit) {
+			if c, ok := s.parseEntry(key, b); ok && c.subject == about && s.believable(c.at) {
 				all = append(all, c)
 			}
 		}
 	}
 	return mergeEntries(all, s.hasLocked)
 }
+
+func (s *Store) believable(at time.Time) bool { return at.Before(s.now().Add(clockSkew)) }
 
 // parseEntry reads the record of an entry: a MAC, then the entry.
 func (s *Store) parseEntry(key sum, record []byte) (candidate, bool) {

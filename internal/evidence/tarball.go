@@ -17,12 +17,14 @@ import (
 )
 
 // Bounds of a tarball.
-const (
-	maxTarball  = 512 << 20 // bytes, compressed
-	maxExpanded = 2 << 30   // bytes, what the tar archive comes to
-	maxEntries  = 500_000
-	maxManifest = 8 << 20 // bytes of package.json
-)
+type tarballBounds struct {
+	compressed int64 // bytes of the file
+	expanded   int64 // bytes that the tar archive comes to
+	entries    int
+	manifest   int64 // bytes of package.json
+}
+
+var usualBounds = tarballBounds{compressed: 512 << 20, expanded: 2 << 30, entries: 500_000, manifest: 8 << 20}
 
 // Problems of a tarball, as in [Tarball].Problem. Each but the last two leaves Manifest nil.
 const (
@@ -67,6 +69,10 @@ func (t *Tarball) digests() [4]*[]byte { return [4]*[]byte{&t.SHA512, &t.SHA384,
 // path, whatever it is called, passes over links and paths with "..", and lets later entries replace
 // earlier ones (pacote lib/fetcher.js; node-tar, Unpack). An archive that is not compressed is read too.
 func ReadTarball(r io.Reader, digests ...string) (*Tarball, error) {
+	return usualBounds.read(r, digests)
+}
+
+func (bounds tarballBounds) read(r io.Reader, digests []string) (*Tarball, error) {
 	t := new(Tarball)
 	hashes := [4]hash.Hash{0: sha512.New()}
 	for i, name := range digestNames {
@@ -74,13 +80,13 @@ func ReadTarball(r io.Reader, digests ...string) (*Tarball, error) {
 			hashes[i] = [4]func() hash.Hash{nil, sha512.New384, sha256.New, sha1.New}[i]()
 		}
 	}
-	in := &meter{r: r, max: maxTarball, what: "tarball"}
+	in := &meter{r: r, max: bounds.compressed, what: "tarball"}
 	for _, h := range hashes {
 		if h != nil {
 			in.to = append(in.to, h)
 		}
 	}
-	t.readArchive(bufio.NewReaderSize(in, 64<<10))
+	t.readArchive(bufio.NewReaderSize(in, 64<<10), bounds)
 	if _, err := io.Copy(io.Discard, in); err != nil && in.err == nil {
 		in.err = err
 	}
@@ -127,7 +133,7 @@ func (m *meter) Read(p []byte) (int, error) {
 }
 
 // readArchive sets Manifest and Problem. It may stop before the end of r.
-func (t *Tarball) readArchive(r *bufio.Reader) {
+func (t *Tarball) readArchive(r *bufio.Reader, bounds tarballBounds) {
 	var plain io.Reader = r
 	damaged := ProblemTar
 	if magic, _ := r.Peek(2); string(magic) == "\x1f\x8b" {
@@ -139,8 +145,8 @@ func (t *Tarball) readArchive(r *bufio.Reader) {
 		}
 		plain = &members{z: z, r: r}
 	}
-	expanded := &meter{r: plain, max: maxExpanded, what: "archive"}
-	t.readTar(expanded)
+	expanded := &meter{r: plain, max: bounds.expanded, what: "archive"}
+	t.readTar(expanded, bounds)
 	if t.Problem != ProblemExpanded {
 		// What follows the end of the archive is padding, but a checksum stands behind it.
 		if _, err := io.Copy(io.Discard, expanded); err != nil && expanded.err == nil {
@@ -198,7 +204,7 @@ func (m *members) Read(p []byte) (int, error) {
 }
 
 // readTar looks for package.json.
-func (t *Tarball) readTar(r io.Reader) {
+func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 	found := 0
 	ambiguous := false
 	a := tar.NewReader(r)
@@ -211,7 +217,7 @@ func (t *Tarball) readTar(r io.Reader) {
 			t.Problem, t.Manifest = ProblemTar, nil
 			return
 		}
-		if n >= maxEntries {
+		if n >= bounds.entries {
 			t.Problem, t.Manifest = ProblemExpanded, nil
 			return
 		}
@@ -229,12 +235,12 @@ func (t *Tarball) readTar(r io.Reader) {
 			t.Problem = ProblemManifestType
 			continue
 		}
-		b, err := io.ReadAll(io.LimitReader(a, maxManifest+1))
+		b, err := io.ReadAll(io.LimitReader(a, bounds.manifest+1))
 		switch {
 		case err != nil:
 			t.Problem, t.Manifest = ProblemTar, nil
 			return
-		case len(b) > maxManifest:
+		case int64(len(b)) > bounds.manifest:
 			t.Problem = ProblemManifestSize
 		default:
 			t.Manifest = b

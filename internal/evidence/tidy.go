@@ -174,7 +174,7 @@ func (s *Store) distilEntries(key sum, records [][]byte) [][]byte {
 	}
 	var all []read
 	for _, b := range records {
-		if c, ok := s.parseEntry(key, b); ok && c.key() == key {
+		if c, ok := s.parseEntry(key, b); ok && c.key() == key && s.believable(c.at) {
 			all = append(all, read{c, b})
 		}
 	}
