@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"bytes"
 	"compress/flate"
 	"compress/gzip"
 	"context"
@@ -25,7 +24,7 @@ const (
 	mediumBody = 8 << 20   // up to here one of mediumSlots
 	// How many bodies of a size may be in memory at once while they are read. A registry that answers all
 	// of 64 requests with the largest body allowed would otherwise cost limit × 64.
-	mediumSlots, largeSlots = 8, 1
+	mediumSlots, largeSlots = 4, 1
 )
 
 // bodySlots bounds the memory of bodies being read. A body that grows takes a medium slot first and then,
@@ -123,8 +122,8 @@ func (e *codingError) Error() string {
 
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// readBody reads a whole body, decoded, of at most limit bytes.
-func (c *Client) readBody(ctx context.Context, resp *http.Response, limit int64, what string, watch *stopwatch, heard func(int)) ([]byte, error) {
+// readJSON reads a whole body, decoded, of at most limit bytes, and sees that it is one JSON value.
+func (c *Client) readJSON(ctx context.Context, resp *http.Response, limit int64, what string, watch *stopwatch, heard func(int)) ([]byte, error) {
 	if resp.ContentLength > limit {
 		return nil, &LimitError{what, limit}
 	}
@@ -135,14 +134,11 @@ func (c *Client) readBody(ctx context.Context, resp *http.Response, limit int64,
 	}
 	defer done()
 
-	pooled := scratch.Get().(*[]byte)
-	buf := (*pooled)[:0]
-	defer func() {
-		if cap(buf) <= 1<<20 {
-			*pooled = buf[:0]
-			scratch.Put(pooled)
-		}
-	}()
+	// The body is collected in pieces and joined at the end: growing one slice would leave three times its
+	// size behind as garbage.
+	first := scratch.Get().(*[]byte)
+	defer scratch.Put(first)
+	pieces, last, size := [][]byte{}, (*first)[:0], int64(0)
 	held := 0 // slots taken: 0, 1 (medium) or 2 (medium and large)
 	defer func() {
 		if held > 1 {
@@ -153,10 +149,9 @@ func (c *Client) readBody(ctx context.Context, resp *http.Response, limit int64,
 		}
 	}()
 	for {
-		if len(buf) == cap(buf) {
-			next := min(int64(cap(buf))*2, limit+1)
+		if len(last) == cap(last) {
 			for want, slots := range []chan struct{}{c.bodies.medium, c.bodies.large} {
-				if held == want && next > []int64{smallBody, mediumBody + 1}[want] {
+				if held == want && size >= []int64{smallBody, mediumBody}[want] {
 					watch.halt()
 					select {
 					case slots <- struct{}{}:
@@ -167,17 +162,16 @@ func (c *Client) readBody(ctx context.Context, resp *http.Response, limit int64,
 					watch.resume()
 				}
 			}
-			grown := make([]byte, len(buf), next)
-			copy(grown, buf)
-			buf = grown
+			pieces = append(pieces, last)
+			last = make([]byte, 0, min(size, limit+1-size, 4<<20)) // size is at most limit here
 		}
-		n, err := r.Read(buf[len(buf):cap(buf)])
-		buf = buf[:len(buf)+n]
+		n, err := r.Read(last[len(last):cap(last)])
+		last, size = last[:len(last)+n], size+int64(n)
 		atomic.AddInt64(&c.counters.decoded, int64(n))
-		if int64(len(buf)) > limit {
+		if size > limit {
 			return nil, &LimitError{what, limit}
 		}
-		if len(buf) > ratioGrace && int64(len(buf)) > wire.n*maxRatio {
+		if size > ratioGrace && size > wire.n*maxRatio {
 			return nil, &ratioError{what}
 		}
 		if err == io.EOF {
@@ -186,10 +180,16 @@ func (c *Client) readBody(ctx context.Context, resp *http.Response, limit int64,
 			return nil, err
 		}
 	}
-	if cap(buf) > 1<<20 && len(buf) > cap(buf)/4*3 {
-		return buf[:len(buf):len(buf)], nil // worth handing over; it does not go back to the pool
+	body := make([]byte, 0, size)
+	for _, p := range append(pieces, last) {
+		body = append(body, p...)
 	}
-	return bytes.Clone(buf), nil
+	watch.stop()
+	// Still holding the slots: a body that turns out to be no JSON is dropped before the next one grows.
+	if err := checkJSON(body, c.opts.Limits.Depth); err != nil {
+		return nil, fmt.Errorf("%s: %w", what, err)
+	}
+	return body, nil
 }
 
 // bodyKind says what it means that reading a body ended in err.
@@ -198,12 +198,16 @@ func bodyKind(err error) (Kind, bool) {
 	var ratio *ratioError
 	var coding *codingError
 	var corrupt flate.CorruptInputError
+	var syntax *syntaxError
+	var depth *depthError
 	switch {
+	case errors.As(err, &depth):
+		return TooDeep, true
 	case errors.As(err, &limit), errors.As(err, &ratio):
 		return TooLarge, true
 	case errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "more than declared Content-Length"):
 		return Truncated, true // the second is HTTP/2's, which has no name for it
-	case errors.As(err, &coding), errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
+	case errors.As(err, &syntax), errors.As(err, &coding), errors.As(err, &corrupt), errors.Is(err, gzip.ErrHeader), errors.Is(err, gzip.ErrChecksum):
 		return NotJSON, true
 	}
 	return 0, false

@@ -149,18 +149,10 @@ func (c *Client) attempt(ctx context.Context, a *ask) (*Response, *failure) {
 		}
 		return &Response{}, nil
 	}
-	body, err := c.readBody(ctx, resp, a.limit, a.what, watch, heard)
+	body, err := c.readJSON(ctx, resp, a.limit, a.what, watch, heard)
 	heard(0)
-	watch.stop()
 	if err != nil {
 		return fail(bodyFailure(err))
-	}
-	if err := checkJSON(body, c.opts.Limits.Depth); err != nil {
-		kind := NotJSON
-		if _, ok := err.(*depthError); ok {
-			kind = TooDeep
-		}
-		return nil, &failure{kind: kind, err: fmt.Errorf("%s: %w", a.what, err)}
 	}
 	return &Response{URL: shown(a.url), Status: resp.StatusCode, Header: resp.Header, Body: body, At: c.opts.Now()}, nil
 }
@@ -187,7 +179,7 @@ func (c *Client) hearing(a *ask, resp *http.Response) func(int) {
 	}
 }
 
-// stream hands a tarball to its reader. Only what fails before the reader was called may be repeated.
+// stream hands a tarball to its reader, once something of it is there.
 func (a *ask) stream(resp *http.Response, heard func(int)) *failure {
 	if resp.ContentLength > a.limit {
 		return &failure{kind: TooLarge, err: &LimitError{a.what, a.limit}}
@@ -205,9 +197,7 @@ func (a *ask) stream(resp *http.Response, heard func(int)) *failure {
 	fnErr := a.body(r)
 	heard(0)
 	if r.err != nil && r.err != io.EOF {
-		f := bodyFailure(r.err)
-		f.retry = false
-		return f
+		return bodyFailure(r.err)
 	}
 	if fnErr != nil {
 		return &failure{final: fnErr}
@@ -356,19 +346,21 @@ func (c *Client) send(ctx context.Context, a *ask, u *url.URL, cred npm.Credenti
 // credentials returns what the first request carries: what is configured for its URL, else, as npm does,
 // what is configured for the registry if the URL is on the registry's origin (npm-registry-fetch,
 // lib/auth.js; npm compares host and port, this the scheme too), else the registry URL's own user
-// information.
+// information. A tarball's URL is a document's or a lockfile's choice, so what may follow it there is left
+// to npm.Config, which keeps a secret that a project's file took from the environment to its path.
 func (c *Client) credentials(a *ask) npm.Credentials {
 	near := a.registry != nil && sameOrigin(a.url, a.registry)
-	if c.opts.Config != nil {
-		if cred, ok := c.opts.Config.Credentials(a.url); ok {
-			return cred
-		}
-		if near {
+	if config := c.opts.Config; config != nil {
+		cred, ok := config.Credentials(a.url)
+		if !ok && near && a.body != nil {
+			cred, ok = config.TarballCredentials(a.name, a.url)
+		} else if !ok && near {
 			base := *a.registry
 			base.Path, base.RawPath = strings.TrimRight(base.Path, "/")+"/", ""
-			if cred, ok := c.opts.Config.Credentials(&base); ok {
-				return cred
-			}
+			cred, ok = config.Credentials(&base)
+		}
+		if ok {
+			return cred
 		}
 	}
 	user := a.url.User

@@ -46,7 +46,7 @@ type Options struct {
 	Offline     bool // every call fails with kind Offline and touches nothing
 
 	CA          []string // PEM; replaces the CA list, before settings ca and cafile
-	ExtraCAFile string   // value of NODE_EXTRA_CA_CERTS; PEM file whose certificates are added to the system's
+	ExtraCAFile string   // PEM file whose certificates are added to the system's; default NODE_EXTRA_CA_CERTS as Config has it
 
 	// Proxy returns the proxy for a URL, nil for none; it replaces Config's.
 	Proxy func(*url.URL) (*url.URL, error)
@@ -169,6 +169,9 @@ func New(o Options) (*Client, error) {
 	}
 	if l.Depth <= 0 {
 		l.Depth = 100
+	}
+	if o.ExtraCAFile == "" && o.Config != nil {
+		o.ExtraCAFile = o.Config.ExtraCAFile()
 	}
 	if o.ReadFile == nil {
 		o.ReadFile = os.ReadFile
@@ -330,6 +333,7 @@ type ask struct {
 	timeout      time.Duration
 	etag         string
 	lastModified string
+	name         string                // of the package, tarballs only
 	body         func(io.Reader) error // tarballs: gets the body as it comes; nil: the body is read as JSON
 }
 
@@ -436,19 +440,25 @@ func withPath(base *url.URL, escaped string) (*url.URL, error) {
 // Tarball fetches url, a package's tarball, and hands it to fn as it comes: fn reads to the end and does
 // its own hashing. The bytes are those of the file; no content coding is asked for and none is undone.
 //
-// Attempts are repeated until the first byte has arrived and never afterwards, so fn is called at most
-// once. The tarball is not in order unless Tarball returns nil: a connection that broke, a limit that was
-// passed or a length that does not hold is an *Error even if fn took no notice. An error of fn's own is
-// returned as it is. fn occupies one of the client's places: it must not call the client.
+// Where a connection breaks half-way, fn is called again with the tarball from its start: what fn keeps,
+// such as a hash, has to begin inside it. An error of fn's own is returned as it is and ends the call, so a
+// reader that cannot begin again refuses its second call. The tarball is not in order unless Tarball
+// returns nil: a connection that broke, a limit that was passed or a length that does not hold is an *Error
+// even if fn took no notice. fn occupies one of the client's places: it must not call the client.
 func (c *Client) Tarball(ctx context.Context, url string, fn func(io.Reader) error) error {
-	return c.TarballFrom(ctx, "", url, fn)
+	return c.tarball(ctx, "", "", url, fn)
 }
 
-// TarballFrom is Tarball for a URL that a registry named in a document. As in npm (npm-registry-fetch,
-// lib/auth.js), a URL on the registry's own origin gets the registry's credentials where it has none of its
-// own. A registry on the public network cannot name a private address.
-func (c *Client) TarballFrom(ctx context.Context, registry, url string, fn func(io.Reader) error) error {
-	a := &ask{op: "fetching a tarball", what: "tarball", limit: c.opts.Limits.Tarball, timeout: c.timeout(5 * time.Minute), body: fn}
+// TarballFrom is Tarball for a URL that a registry's document or a lockfile names as the tarball of a
+// package. As in npm (npm-registry-fetch, lib/auth.js), a URL on the registry's own origin gets the
+// registry's credentials where it has none of its own. What comes from a registry on the public network
+// cannot name a private address.
+func (c *Client) TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {
+	return c.tarball(ctx, registry, name, url, fn)
+}
+
+func (c *Client) tarball(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {
+	a := &ask{op: "fetching a tarball", what: "tarball", limit: c.opts.Limits.Tarball, timeout: c.timeout(5 * time.Minute), name: name, body: fn}
 	var err error
 	if a.url, err = parseURL(url); err != nil {
 		return &Error{Op: a.op, Kind: InvalidURL, Err: err}

@@ -210,16 +210,27 @@ func (c *Client) proxy(u *url.URL) (*url.URL, error) {
 	}
 	if err != nil {
 		// The parser's error would show the value, and the value may hold a password.
-		return nil, &proxyError{u.Host}
+		return nil, &proxyError{u.Host, "is not a usable URL"}
 	}
-	return p, nil
+	if p == nil {
+		return nil, nil
+	}
+	switch p.Scheme {
+	case "http", "https", "socks5", "socks5h":
+		return p, nil
+	case "socks": // npm's agent takes it for SOCKS 5 with names resolved by the proxy
+		q := *p
+		q.Scheme = "socks5h"
+		return &q, nil
+	}
+	return nil, &proxyError{u.Host, "asks for a protocol that is not supported; http, https and socks5 are"}
 }
 
-// A proxyError is a proxy setting that makes no URL.
-type proxyError struct{ host string }
+// A proxyError is a proxy setting that cannot be used.
+type proxyError struct{ host, problem string }
 
 func (e *proxyError) Error() string {
-	return fmt.Sprintf("the proxy setting for %s is not a usable URL", e.host)
+	return fmt.Sprintf("the proxy setting for %s %s", e.host, e.problem)
 }
 
 // countedConn counts the bytes of a connection.
