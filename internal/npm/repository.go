@@ -188,13 +188,16 @@ func parseRepository(s string) (Repository, error) {
 	}
 	if i := strings.LastIndexByte(s, '@'); i >= 0 {
 		// In git@github.com:o/r@evil.example:x/y git and npm find two different hosts.
-		if strings.ContainsAny(s[:i], "@/") {
-			return Repository{}, errors.New("has an @ in its path")
+		if i == 0 || strings.ContainsAny(s[:i], "@/") {
+			return Repository{}, errors.New("has an @ that follows no user")
 		}
 		return parseSCP(s[i+1:])
 	}
 	if first, rest, ok := strings.Cut(s, "/"); ok {
 		if host := cutWWW(strings.ToLower(first)); siteByHost(host) != nil {
+			if !strings.Contains(rest, "/") {
+				return Repository{}, errors.New("has a host where owner/name has its owner")
+			}
 			return newRepository(host, "", rest)
 		}
 	}
