@@ -285,18 +285,19 @@ func (c *Collector) tarball(ctx context.Context, req *Request, old *recall, ev *
 		return false
 	}
 	var t *Tarball
-	err := c.fetcher.Tarball(ctx, url, func(r io.Reader) (err error) {
+	err := c.fetcher.TarballFrom(ctx, req.Registry, req.ID.Name, url, func(r io.Reader) (err error) {
 		t, err = ReadTarball(r, digests...)
 		return err
 	})
-	if err != nil || t == nil {
-		f := Fault{Reason: "truncated"}
-		if err != nil {
-			f = c.explain(err)
-		} else {
-			err = errors.New("the registry client gave no bytes")
+	if err == nil && t == nil {
+		err = errors.New("the registry client gave no bytes")
+	}
+	if err != nil {
+		reason := c.explain(err).Reason
+		if limit := new(LimitError); errors.As(err, &limit) {
+			reason = limit.Reason() // ours, which an Explain need not know
 		}
-		ev.Tarball = &Tarball{URL: url, Reason: f.Reason, Detail: err.Error()}
+		ev.Tarball = &Tarball{URL: url, Reason: reason, Detail: err.Error()}
 		return false
 	}
 	t.URL = url

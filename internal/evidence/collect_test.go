@@ -108,7 +108,7 @@ func (f *fakeRegistry) Keys(ctx context.Context, r string) (*reply, error) {
 func (f *fakeRegistry) Packument(ctx context.Context, r, name string) (*reply, error) {
 	return f.reply(f.answer(ctx, "packument", f.packuments, name))
 }
-func (f *fakeRegistry) Tarball(ctx context.Context, url string, fn func(io.Reader) error) error {
+func (f *fakeRegistry) TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {
 	b, err := f.answer(ctx, "tarball", f.tarball, url)
 	if err != nil {
 		return err

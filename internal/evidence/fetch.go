@@ -27,8 +27,9 @@ type Client[R any] interface {
 	Attestations(ctx context.Context, registry string, id npm.ID) (R, error)
 	Keys(ctx context.Context, registry string) (R, error)
 	Packument(ctx context.Context, registry, name string) (R, error)
-	// Tarball calls fn with the bytes of the file, perhaps several times if it retries.
-	Tarball(ctx context.Context, url string, fn func(io.Reader) error) error
+	// TarballFrom calls fn with the bytes of the file that the registry's document or a lockfile names as the
+	// package's, again from the start if a connection breaks. An error of fn ends it and is returned.
+	TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error
 }
 
 // A Fetcher is the client that a [Collector] asks.
@@ -65,8 +66,8 @@ func (f *fetcher[R]) Packument(ctx context.Context, registry, name string) (Resp
 	return f.answer(f.client.Packument(ctx, registry, name))
 }
 
-func (f *fetcher[R]) Tarball(ctx context.Context, url string, fn func(io.Reader) error) error {
-	return f.client.Tarball(ctx, url, fn)
+func (f *fetcher[R]) TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {
+	return f.client.TarballFrom(ctx, registry, name, url, fn)
 }
 
 // A Fault is what an error of a [Fetcher] means.
