@@ -1,0 +1,47 @@
+package inventory
+
+import "bytes"
+
+// A format is one way to write down what a project uses.
+type format struct {
+	kind  string
+	files []string                                    // names in a project's directory; the first that exists is read; nil: never found, only named by the user
+	sniff func(head []byte) bool                      // tells a file of another name by its first kilobytes; nil: by name only
+	read  func(s *source, file string) (*tree, error) // nil: known, not read yet
+}
+
+const (
+	kindShrinkwrap  = "npm-shrinkwrap"
+	kindPackageLock = "package-lock"
+	kindNodeModules = "node_modules"
+
+	nodeModules    = "node_modules"
+	hiddenLockfile = "node_modules/.package-lock.json"
+)
+
+// formats lists every format in order of precedence: of several files in one directory the first
+// counts. npm prefers a shrinkwrap to a package-lock, and node_modules is what is left where no
+// lockfile is.
+// Source: npm/cli, workspaces/arborist/lib/shrinkwrap.js.
+var formats = []format{
+	{kindShrinkwrap, []string{"npm-shrinkwrap.json"}, nil, readPackageLock},
+	{kindPackageLock, []string{"package-lock.json"}, holds(`"lockfileVersion"`, `"packages"`), readPackageLock},
+	{"yarn", []string{"yarn.lock"}, holds("# yarn lockfile", "__metadata:"), nil},
+	{"pnpm", []string{"pnpm-lock.yaml"}, holds("lockfileVersion:"), nil},
+	{"bun", []string{"bun.lock", "bun.lockb"}, nil, nil},
+	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), nil},
+	{"spdx", nil, holds(`"spdxVersion"`, "SPDXVersion:"), nil},
+	{kindNodeModules, []string{hiddenLockfile, nodeModules}, nil, readNodeModules},
+}
+
+// holds returns a test for a format that shows one of the marks near its beginning.
+func holds(marks ...string) func([]byte) bool {
+	return func(head []byte) bool {
+		for _, m := range marks {
+			if bytes.Contains(head, []byte(m)) {
+				return true
+			}
+		}
+		return false
+	}
+}

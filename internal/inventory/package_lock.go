@@ -1,0 +1,395 @@
+package inventory
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"assay/internal/npm"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// readPackageLock reads package-lock.json and npm-shrinkwrap.json of lockfileVersion 1, 2 and 3.
+// Source: npm/cli, docs/lib/content/configuring-npm/package-lock-json.md and
+// workspaces/arborist/lib/shrinkwrap.js.
+func readPackageLock(s *source, file string) (*tree, error) {
+	data, err := s.readFile(file, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, file)
+	t, err := parsePackageLock(file, data)
+	if err != nil {
+		return nil, err
+	}
+	return t, t.useManifests(s)
+}
+
+// A lockReader collects the two halves that a lockfile may have: `packages` (npm 7 and later) and
+// `dependencies` (npm 5 and 6).
+type lockReader struct {
+	*jsonReader
+	packages               []node
+	legacy                 []legacyEntry
+	hasPackages, hasLegacy bool
+	rootSeen               bool // packages has the entry "", or a version 1 file its own name
+	workspaces             []string
+}
+
+func parsePackageLock(file string, data []byte) (*tree, error) {
+	r := &lockReader{jsonReader: newJSONReader(file, data, false)}
+	root := node{file: file, line: 1, link: notLink}
+	r.packages = []node{root}
+	version, versionLine := "", 0
+	err := r.object("the lockfile", func(field string) (err error) {
+		switch field {
+		case "name":
+			root.realName, err = r.str(field, false)
+		case "version":
+			root.version, err = r.str(field, false)
+		case "lockfileVersion":
+			var v jsontext.Value
+			if k := r.peek(); k != jsontext.KindNumber {
+				return r.unexpected(k, field, "a number")
+			}
+			if v, err = r.dec.ReadValue(); err != nil {
+				return r.syntax(err)
+			}
+			version, versionLine = string(v), r.line()
+		case "packages":
+			r.hasPackages = true
+			err = r.object(field, r.packageEntry)
+		case "dependencies":
+			if r.peek() == jsontext.KindNull {
+				return r.skip()
+			}
+			r.hasLegacy = true
+			err = r.object(field, func(name string) error { return r.legacyMember(name, -1, 0) })
+		default:
+			err = r.skip()
+		}
+		return err
+	})
+	if err == nil {
+		err = r.end()
+	}
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{workspaces: r.workspaces}
+	if r.bom {
+		t.warnings = append(t.warnings, Warning{Code: "byte-order-mark", Message: "begins with a byte order mark", File: file, Line: 1})
+	}
+	switch version {
+	case "":
+		return nil, &FormatError{file, 1, "has no lockfileVersion; supported are 1, 2 and 3"}
+	case "1", "2", "3":
+		t.version = int(version[0] - '0')
+	default:
+		return nil, &FormatError{file, versionLine, fmt.Sprintf("lockfileVersion %s is not supported; supported are 1, 2 and 3", version)}
+	}
+	// Which half counts depends on the npm that reads; a file must not say one thing to each.
+	switch {
+	case t.version == 1 && r.hasPackages:
+		return nil, &FormatError{file, versionLine, "lockfileVersion 1 has no packages, but this file does"}
+	case t.version > 1 && !r.hasPackages && r.hasLegacy:
+		return nil, &FormatError{file, versionLine, fmt.Sprintf("lockfileVersion %s has packages, but this file only dependencies", version)}
+	}
+	legacy, err := r.placeLegacy()
+	if err != nil {
+		return nil, err
+	}
+	if t.version == 1 {
+		t.nodes = append([]node{root}, legacy...)
+		return t, nil
+	}
+	if first := &r.packages[0]; !r.rootSeen {
+		*first = root
+	} else {
+		if first.realName == "" {
+			first.realName = root.realName
+		}
+		if first.version == "" {
+			first.version = root.version
+		}
+	}
+	t.nodes, t.rootKnown = r.packages, r.rootSeen
+	if r.hasLegacy {
+		t.compareHalves(legacy)
+	}
+	return t, nil
+}
+
+// packageEntry reads one member of `packages`, whose name was read last.
+func (r *lockReader) packageEntry(where string) error {
+	n, err := newNode(where, r.file, r.line())
+	if err == nil {
+		err = n.checkInstalled()
+	}
+	if err != nil {
+		return err
+	}
+	var edges []Edge
+	var optionalPeers map[string]bool
+	var bundleAll bool
+	err = r.object("entry "+quoteShort(where), func(field string) (err error) {
+		var f flags
+		switch field {
+		case "version":
+			n.version, err = r.str(field, true)
+		case "resolved":
+			n.resolved, err = r.str(field, false)
+		case "integrity":
+			n.integrity, err = r.str(field, false)
+		case "name":
+			n.realName, err = r.str(field, true)
+		case "link":
+			f = isLink
+		case "inBundle":
+			f = isBundled
+		case "dev":
+			f = isDev
+		case "optional":
+			f = isOptional
+		case "devOptional":
+			f = isDevOptional
+		case "peer":
+			f = isPeer
+		case "extraneous":
+			f = isExtraneous
+		case "hasInstallScript":
+			f = hasScript
+		case "dependencies":
+			edges, err = r.deps(field, Prod, edges, false)
+		case "devDependencies":
+			edges, err = r.deps(field, Dev, edges, false)
+		case "optionalDependencies":
+			edges, err = r.deps(field, Optional, edges, false)
+		case "peerDependencies":
+			edges, err = r.deps(field, Peer, edges, false)
+		case "peerDependenciesMeta":
+			optionalPeers, err = r.peerMeta(false)
+		case "bundleDependencies", "bundledDependencies":
+			n.bundle, bundleAll, err = r.bundled()
+		case "workspaces":
+			if where == "" {
+				r.workspaces, err = r.workspacePatterns()
+			} else {
+				err = r.skip()
+			}
+		default:
+			err = r.skip()
+		}
+		if f != 0 {
+			var on bool
+			on, err = r.boolean(field)
+			n.set(f, on)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	markOptionalPeers(edges, optionalPeers)
+	if n.has(isInstalled) {
+		// Installed packages do not install their devDependencies.
+		kept := edges[:0]
+		for _, e := range edges {
+			if e.Kind != Dev {
+				kept = append(kept, e)
+			}
+		}
+		edges = kept
+	}
+	n.bundle = bundleNames(n.bundle, bundleAll, edges)
+	n.setEdges(edges)
+	if where == "" {
+		r.packages[0], r.rootSeen = n, true
+		return nil
+	}
+	r.packages = append(r.packages, n)
+	return nil
+}
+
+// A legacyEntry is one entry of a version 1 `dependencies`, before its location is known: what lies
+// under a linked directory belongs to the directory, and `version`, which says so, may come last.
+type legacyEntry struct {
+	node
+	above int32 // index of the entry it is nested in, -1 for the root
+}
+
+// legacyMember reads one member of a version 1 `dependencies`, whose name was read last.
+func (r *lockReader) legacyMember(name string, above int32, depth int) error {
+	if depth > maxNesting {
+		return r.errorf("dependencies are nested too deeply")
+	}
+	at := int32(len(r.legacy))
+	n := node{name: name, file: r.file, line: r.line(), link: notLink, flags: isLegacy}
+	r.legacy = append(r.legacy, legacyEntry{n, above})
+	err := r.object("entry "+quoteShort(name), func(field string) (err error) {
+		var f flags
+		switch field {
+		case "version":
+			n.version, err = r.str(field, true)
+		case "resolved":
+			n.resolved, err = r.str(field, false)
+		case "integrity":
+			n.integrity, err = r.str(field, false)
+		case "bundled":
+			f = isBundled
+		case "dev":
+			f = isDev
+		case "optional":
+			f = isOptional
+		case "devOptional":
+			f = isDevOptional
+		case "peer":
+			f = isPeer
+		case "extraneous":
+			f = isExtraneous
+		case "requires":
+			if r.peek() != jsontext.KindBeginObject {
+				return r.skip()
+			}
+			n.edges, err = r.deps(field, Prod, n.edges, false)
+		case "dependencies":
+			if r.peek() == jsontext.KindNull {
+				return r.skip()
+			}
+			err = r.object(field, func(name string) error { return r.legacyMember(name, at, depth+1) })
+		default:
+			err = r.skip()
+		}
+		if f != 0 {
+			var on bool
+			on, err = r.boolean(field)
+			n.set(f, on)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	n.setEdges(n.edges)
+	n.takeVersion()
+	r.legacy[at].node = n
+	return nil
+}
+
+// takeVersion sorts out a version 1 entry's `version`, which may be an alias, a repository, a tarball
+// address or a directory instead of a version.
+// Source: npm/cli, workspaces/arborist/lib/shrinkwrap.js, #metaFromLock, and spec-from-lock.js.
+func (n *node) takeVersion() {
+	if npm.CheckVersion(n.version) == nil {
+		return
+	}
+	kind, alias := parseSpec(n.version)
+	switch {
+	case alias != "":
+		_, version := splitSpec(strings.TrimSpace(n.version)[len("npm:"):])
+		n.realName, n.version = alias, version
+	case kind == specRegistry:
+		// Neither a version nor a place: classify refuses it.
+	default:
+		n.spec, n.version = n.version, ""
+		if n.resolved == "" {
+			n.resolved = n.spec
+		}
+	}
+}
+
+// linkedDirectory returns the directory that a version 1 entry links to, relative to the root.
+func (n *node) linkedDirectory() (string, bool) {
+	dir, ok := strings.CutPrefix(n.spec, "file:")
+	if !ok || dir == "" || dir[0] == '/' || isTarball(dir) {
+		return "", false
+	}
+	dir = path.Clean(dir)
+	return dir, dir != "."
+}
+
+// placeLegacy gives version 1 entries their locations.
+func (r *lockReader) placeLegacy() ([]node, error) {
+	// Locations are not in the file but made of all the names above: they must not grow out of bounds.
+	budget := 8*len(r.data) + 1<<16
+	nodes := make([]node, 0, len(r.legacy))
+	inner := make([]string, len(r.legacy)) // per entry: the directory that what is nested in it belongs to
+	targets := make(map[string]bool)
+	for i := range r.legacy {
+		l := &r.legacy[i]
+		dir := ""
+		if l.above >= 0 {
+			dir = inner[l.above]
+		}
+		where := joinPath(dir, nodeModules+"/"+l.name)
+		if budget -= len(where); budget < 0 {
+			return nil, l.errorf("dependencies are nested too deeply")
+		}
+		n, err := newNode(where, r.file, l.line)
+		if err == nil && (!n.has(isInstalled) || n.name != l.name) {
+			err = l.errorf("%s is not a package name", quoteShort(l.name))
+		}
+		if err == nil {
+			err = n.checkInstalled()
+		}
+		if err != nil {
+			return nil, err
+		}
+		l.path, l.dir, l.flags = n.path, n.dir, l.flags|n.flags
+		inner[i] = where
+		if target, ok := l.linkedDirectory(); ok {
+			t, err := newNode(target, r.file, l.line)
+			if err != nil {
+				return nil, err
+			}
+			if !targets[target] {
+				targets[target] = true
+				t.edges = l.edges
+				nodes = append(nodes, t)
+			}
+			l.flags |= isLink
+			l.resolved, l.spec, l.edges = target, "", nil
+			inner[i] = target
+		}
+		nodes = append(nodes, l.node)
+	}
+	return nodes, nil
+}
+
+// compareHalves compares the `dependencies` that npm 6 reads with the `packages` that npm 7 and later
+// read: what reviewers and machines see must not depend on the half they look at.
+func (t *tree) compareHalves(legacy []node) {
+	byPath := make(map[string]int, len(t.nodes))
+	for i := range t.nodes {
+		byPath[t.nodes[i].path] = i
+	}
+	for i := range legacy {
+		l := &legacy[i]
+		if !l.has(isInstalled) {
+			continue
+		}
+		j, ok := byPath[l.path]
+		if !ok {
+			t.warn(l, "halves-differ", true, "%s stands only in the dependencies that npm 6 reads", quoteShort(l.path))
+			continue
+		}
+		n := &t.nodes[j]
+		same := n.version == l.version && n.packageName() == l.packageName() && n.integrity == l.integrity && n.resolved == l.resolved
+		switch {
+		case n.has(isLink) || l.has(isLink):
+			same = n.has(isLink) == l.has(isLink)
+		case l.spec != "":
+			// From elsewhere. The halves spell directories and repositories in different ways.
+			same = n.resolved == l.spec || resolvedKind(n.resolved) != specURL && resolvedKind(n.resolved) == resolvedKind(l.spec)
+		}
+		if !same {
+			t.warn(l, "halves-differ", true, "%s is %s in packages (line %d) but %s in the dependencies that npm 6 reads",
+				quoteShort(l.path), describeEntry(n), n.line, describeEntry(l))
+		}
+	}
+}
+
+func describeEntry(n *node) string {
+	return quoteShort(strings.TrimSpace(n.packageName() + "@" + n.version + " " + n.resolved + " " + n.integrity))
+}

@@ -1,0 +1,614 @@
+package inventory
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"assay/internal/npm"
+)
+
+// asked sums up what the edges that lead to one node ask for. Only the edges with the most say count:
+// those of the project's own manifests, else those of packages in use, else those of extraneous ones.
+// An edited lockfile must not turn what package.json asks for by version into a tarball of somebody's.
+type asked struct {
+	say     int8
+	kinds   specKind // of all edges with that say
+	matched bool     // an edge asks for exactly the address that `resolved` has
+	alias   bool     // an edge asks for the entry's real name by alias
+	spec    string   // first spec that is not a registry's, else the first
+}
+
+// verdict is what a node turned out to be.
+type verdict struct {
+	other   string // Source of an Other; "" for a package
+	id      npm.ID
+	spec    string
+	bundler string
+	skip    bool // stands for another node: the root, a link with a target
+}
+
+// project turns the tree into what callers see: classified, filtered, merged and sorted.
+func (t *tree) project(opts Options) (*Project, error) {
+	if err := t.resolve(); err != nil {
+		return nil, err
+	}
+	if t.version == 1 {
+		t.inferKinds()
+		t.inferBundles()
+	}
+	t.setFlags()
+	verdicts, err := t.classify()
+	if err != nil {
+		return nil, err
+	}
+	if !t.rootKnown {
+		t.inferRoot()
+	}
+	t.warnMissing()
+	keep, err := t.filter(opts, verdicts)
+	if err != nil {
+		return nil, err
+	}
+	p := t.build(keep, verdicts)
+	p.Warnings = sortWarnings(t.warnings)
+	return p, nil
+}
+
+// inferKinds tells optional dependencies in version 1, which says of packages that they are optional but
+// not of edges: the edge from a package that is not optional to one that is must be.
+// Source: npm/cli, workspaces/arborist/lib/shrinkwrap.js, #fixDependencies.
+func (t *tree) inferKinds() {
+	for i := 1; i < len(t.nodes); i++ {
+		n := &t.nodes[i]
+		if n.has(isOptional) {
+			continue
+		}
+		for j := range n.edges {
+			if e := &n.edges[j]; e.To >= 0 && e.Kind == Prod && t.nodes[e.To].has(isOptional) {
+				e.Kind = Optional
+			}
+		}
+	}
+}
+
+// inferBundles gives version 1 entries the bundleDependencies that the format only marks on the bundled.
+// Source: npm/cli, workspaces/arborist/lib/arborist/load-virtual.js, assignBundles.
+func (t *tree) inferBundles() {
+	byPath := make(map[string]int, len(t.nodes))
+	for i := range t.nodes {
+		byPath[t.nodes[i].path] = i
+	}
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if !n.has(isBundled) || !n.has(isInstalled) {
+			continue
+		}
+		above, ok := byPath[n.dir]
+		if !ok || above == 0 || t.nodes[above].has(isBundled) {
+			continue
+		}
+		p := &t.nodes[above]
+		if _, ok := slices.BinarySearchFunc(p.edges, n.name, func(e Edge, name string) int { return strings.Compare(e.Name, name) }); ok {
+			p.bundle = append(p.bundle, n.name)
+		}
+	}
+}
+
+// classify decides for each node what it is.
+func (t *tree) classify() ([]verdict, error) {
+	all := t.asked()
+	bundlers := t.bundlers()
+	verdicts := make([]verdict, len(t.nodes))
+	verdicts[0] = verdict{skip: true}
+	targets := make([]bool, len(t.nodes)) // some link leads there
+	for i := range t.nodes {
+		if l := t.nodes[i].link; l >= 0 {
+			targets[l] = true
+		}
+	}
+	for i := 1; i < len(t.nodes); i++ {
+		n, a := &t.nodes[i], &all[i]
+		v, err := t.classifyNode(n, a, bundlers[i], targets[i])
+		if err != nil {
+			return nil, err
+		}
+		if v.other == "" && !v.skip && n.name != v.id.Name {
+			t.checkAlias(n, a, v.id.Name)
+		}
+		verdicts[i] = v
+	}
+	return verdicts, nil
+}
+
+// asked collects what edges ask of each node.
+func (t *tree) asked() []asked {
+	all := make([]asked, len(t.nodes))
+	for i := range t.nodes {
+		from := &t.nodes[i]
+		say := int8(2)
+		switch {
+		case i == 0 || from.has(isWorkspace):
+			say = 3
+		case from.has(isExtraneous):
+			say = 1
+		}
+		for _, e := range from.edges {
+			if e.To < 0 || e.Kind == Workspace {
+				continue
+			}
+			n, a := &t.nodes[e.To], &all[e.To]
+			if say < a.say {
+				continue
+			} else if say > a.say {
+				*a = asked{say: say}
+			}
+			kind, alias := parseSpec(e.Spec)
+			if a.kinds == 0 || a.kinds == specRegistry && kind != specRegistry {
+				a.spec = e.Spec
+			}
+			a.kinds |= kind
+			if alias != "" && alias == n.realName {
+				a.alias = true
+			}
+			if kind == specURL && sameAddress(e.Spec, n.resolved) {
+				a.matched = true
+			}
+		}
+	}
+	if len(t.overrides) == 0 {
+		return all
+	}
+	for i := range t.nodes {
+		n, a := &t.nodes[i], &all[i]
+		for _, spec := range t.overrides[n.name] {
+			kind, alias := parseSpec(spec)
+			if alias != "" && alias == n.realName {
+				a.alias = true
+			}
+			// An override speaks for the edges it replaces; only package.json can hold one.
+			if kind != specRegistry && kind&resolvedKind(n.resolved) != 0 {
+				a.kinds |= kind
+				a.spec = spec
+				a.matched = a.matched || kind == specURL && sameAddress(spec, n.resolved)
+			}
+		}
+	}
+	return all
+}
+
+func sameAddress(spec, resolved string) bool {
+	spec, _, _ = strings.Cut(strings.TrimSpace(spec), "#")
+	resolved, _, _ = strings.Cut(resolved, "#")
+	return spec == resolved
+}
+
+func (t *tree) classifyNode(n *node, a *asked, bundler int32, isTarget bool) (verdict, error) {
+	if n.has(isLink) {
+		if n.link >= 0 {
+			target := &t.nodes[n.link]
+			// npm's and pnpm's stores keep packages in one place and link to them.
+			if !target.has(isInstalled|isWorkspace) && a.kinds != 0 && a.kinds&^specRegistry == 0 && t.rootKnown {
+				t.warn(n, "link-unasked", !n.has(onDisk), "%s is asked for by version (%s) but is a link to the directory %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(target.path))
+			}
+			return verdict{skip: true}, nil
+		}
+		return verdict{other: SourceLink, spec: a.spec}, nil
+	}
+	if !n.has(isInstalled) && n.resolved == "" && n.integrity == "" {
+		switch {
+		case n.has(isWorkspace):
+			return verdict{other: SourceWorkspace}, nil
+		case isTarget:
+			return verdict{other: SourceLink, spec: a.spec}, nil
+		}
+		return verdict{other: SourceFile}, nil
+	}
+	if n.has(isBundled) && bundler > 0 && n.resolved == "" && n.integrity == "" {
+		// With a `resolved` of its own npm would fetch it where the tarball turns out not to hold it.
+		if b := &t.nodes[bundler]; !b.has(isWorkspace) {
+			return verdict{other: SourceBundled, spec: a.spec, bundler: printable(b.packageName()) + "@" + b.version}, nil
+		}
+	}
+	if n.has(isBundled) && bundler < 0 && !n.has(onDisk) && n.dir != "" {
+		t.warn(n, "bundled-unproven", true, "%s is marked as bundled, but nothing above it bundles it", quoteShort(n.path))
+	}
+
+	from := resolvedKind(n.resolved)
+	if n.spec != "" {
+		from, _ = parseSpec(n.spec)
+	}
+	others := a.kinds &^ specRegistry
+	registry := a.kinds&specRegistry != 0
+	switch {
+	case others != 0 && !registry:
+		// Nothing asks for it by version.
+		if n.resolved != "" && (from&others == 0 || others == specURL && !a.matched) {
+			t.warn(n, "resolved-differs", true, "%s is asked for as %s but resolved to %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(n.resolved))
+		}
+		return verdict{other: sourceOf(others, from), spec: a.spec}, nil
+	case others != 0 && from&others != 0 && (from != specURL || a.matched):
+		// Asked for both ways, and what lies there is what one of them names.
+		return verdict{other: sourceOf(from, from), spec: a.spec}, nil
+	case !registry && from != 0 && from != specRegistry && (from != specURL || n.spec != ""):
+		// Nothing known asks for it, and it is no registry's by its own word.
+		return verdict{other: sourceOf(from, from), spec: n.spec}, nil
+	}
+	if !n.has(isInstalled) {
+		t.warn(n, "outside-node-modules", true, "%s has resolved or integrity, but lies in no node_modules", quoteShort(n.path))
+	}
+	return t.registryNode(n, a, from)
+}
+
+// registryNode names the package that a node asked for by version holds.
+func (t *tree) registryNode(n *node, a *asked, from specKind) (verdict, error) {
+	id := npm.ID{Name: n.packageName(), Version: n.version}
+	unknown := func(why string) (verdict, error) {
+		if n.has(onDisk) {
+			t.warn(n, "unnamed", false, "%s: %s", quoteShort(n.path), why)
+			return verdict{other: SourceUnknown, spec: a.spec}, nil
+		}
+		return verdict{}, n.errorf("%s: %s", quoteShort(n.path), why)
+	}
+	if err := npm.CheckName(id.Name); err != nil {
+		return unknown(err.Error())
+	}
+	if id.Version == "" {
+		address := n.resolved
+		if n.spec != "" && address == "" {
+			address = n.spec
+		}
+		if fromTar, ok := fromTarball(id.Name, address); ok {
+			// The path of the tarball names it. Where that is another package, the name is the attack and must be seen.
+			if fromTar.Name == id.Name || n.realName == "" {
+				t.warn(n, "version-missing", true, "%s has no version; %s is taken from where it was resolved", quoteShort(n.path), fromTar)
+				return verdict{id: fromTar, spec: a.spec}, nil
+			}
+		}
+		if n.spec != "" {
+			t.warn(n, "source-unasked", true, "%s is asked for by version (%s) but the lockfile takes it from %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(n.spec))
+			return verdict{other: sourceOf(from, from), spec: n.spec}, nil
+		}
+		if n.resolved == "" && n.integrity == "" {
+			// npm leaves such an entry where an optional package could not be fetched; it installs nothing.
+			t.warn(n, "unnamed", false, "%s has no version", quoteShort(n.path))
+			return verdict{other: SourceUnknown, spec: a.spec}, nil
+		}
+		return unknown("has no version")
+	}
+	if err := npm.CheckVersion(id.Version); err != nil {
+		return unknown(err.Error())
+	}
+	return verdict{id: id, spec: a.spec}, nil
+}
+
+// checkAlias warns where an entry holds a package of another name than its folder's and nobody asked for that.
+func (t *tree) checkAlias(n *node, a *asked, real string) {
+	if a.alias || a.kinds == 0 || !n.has(isInstalled) {
+		return
+	}
+	t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(real), quoteShort(a.spec))
+}
+
+// sourceOf names the source of something asked for in the given ways; of several, the one it was fetched from.
+func sourceOf(kinds, from specKind) string {
+	if from&kinds != 0 {
+		kinds = from & kinds
+	}
+	switch {
+	case kinds&specURL != 0:
+		return SourceURL
+	case kinds&specGit != 0:
+		return SourceGit
+	case kinds&specWorkspace != 0:
+		return SourceWorkspace
+	case kinds&specLink != 0:
+		return SourceLink
+	case kinds&specFile != 0:
+		return SourceFile
+	}
+	return SourceUnknown
+}
+
+// printable returns a name as it is if npm accepts it, else quoted.
+func printable(name string) string {
+	if npm.CheckName(name) == nil {
+		return name
+	}
+	for _, r := range name {
+		if !strconv.IsPrint(r) {
+			return quoteShort(name)
+		}
+	}
+	if len(name) > 214 {
+		return quoteShort(name)
+	}
+	return name
+}
+
+// warnMissing tells what the project's own manifests ask for and the file does not have.
+func (t *tree) warnMissing() {
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if i > 0 && !n.has(isWorkspace) {
+			continue
+		}
+		for _, e := range n.edges {
+			if e.To == Missing && (e.Kind == Prod || e.Kind == Dev) {
+				t.warnings = append(t.warnings, Warning{
+					Code: "missing", File: n.file, Line: n.line, Path: n.path,
+					Message: fmt.Sprintf("%s is asked for (%s) but not listed", quoteShort(e.Name), quoteShort(e.Spec)),
+				})
+			}
+		}
+	}
+}
+
+// filter says which nodes Options leave.
+func (t *tree) filter(opts Options, verdicts []verdict) ([]bool, error) {
+	keep := make([]bool, len(t.nodes))
+	for i := range keep {
+		keep[i] = true
+	}
+	if len(opts.Workspaces) > 0 {
+		chosen, err := t.chosen(opts.Workspaces)
+		if err != nil {
+			return nil, err
+		}
+		root := &t.nodes[0]
+		if opts.IncludeWorkspaceRoot {
+			root.edges = slices.DeleteFunc(slices.Clone(root.edges), func(e Edge) bool {
+				return e.Kind == Workspace && !slices.Contains(chosen, int32(e.To))
+			})
+			chosen = append(chosen, 0)
+		} else {
+			root.edges = slices.DeleteFunc(slices.Clone(root.edges), func(e Edge) bool {
+				return e.Kind != Workspace || !slices.Contains(chosen, int32(e.To))
+			})
+		}
+		keep = t.reach(func(EdgeKind) bool { return true }, chosen...)
+		keep[0] = true
+	}
+	var omit flags
+	for _, o := range opts.Omit {
+		omit |= map[string]flags{"dev": isDev, "optional": isOptional, "peer": isPeer}[o]
+	}
+	if omit != 0 {
+		for i := 1; i < len(t.nodes); i++ {
+			if t.nodes[i].omits(omit) {
+				keep[i] = false
+			}
+		}
+	}
+	return keep, nil
+}
+
+// chosen returns the workspaces that names stand for.
+func (t *tree) chosen(names []string) ([]int32, error) {
+	var chosen []int32
+	for _, name := range names {
+		found := false
+		dir := strings.TrimSuffix(strings.TrimPrefix(name, "./"), "/")
+		for i := range t.nodes {
+			n := &t.nodes[i]
+			if n.has(isWorkspace) && (n.packageName() == name || n.path == dir || strings.HasPrefix(n.path, dir+"/")) {
+				found = true
+				if !slices.Contains(chosen, int32(i)) {
+					chosen = append(chosen, int32(i))
+				}
+			}
+		}
+		if !found {
+			return nil, &WorkspaceError{name}
+		}
+	}
+	return chosen, nil
+}
+
+// build merges the kept nodes into packages and others.
+func (t *tree) build(keep []bool, verdicts []verdict) *Project {
+	p := &Project{Name: t.nodes[0].realName, Version: t.nodes[0].version, Kind: t.kind, FormatVersion: t.version}
+	newIndex := make([]int, len(t.nodes))
+	for i := range t.nodes {
+		newIndex[i] = Omitted
+		if keep[i] && (i == 0 || !verdicts[i].skip) {
+			newIndex[i] = len(p.Nodes)
+			n := &t.nodes[i]
+			name := n.name
+			if i == 0 || !n.has(isInstalled) {
+				name = n.packageName()
+			}
+			p.Nodes = append(p.Nodes, Node{Name: printable(name), Path: n.path, Package: -1, Other: -1, Via: -1, Edges: n.edges})
+		}
+	}
+	for i := range p.Nodes {
+		for j := range p.Nodes[i].Edges {
+			if e := &p.Nodes[i].Edges[j]; e.To >= 0 {
+				e.To = newIndex[t.target(int32(e.To))]
+			}
+		}
+	}
+	direct := t.paths(p, newIndex)
+	t.buildPackages(p, newIndex, verdicts, direct)
+	t.buildOthers(p, newIndex, keep, verdicts, direct)
+	return p
+}
+
+// paths finds the shortest way to each node, and which nodes the project's own manifests ask for.
+func (t *tree) paths(p *Project, newIndex []int) (direct []bool) {
+	p.depth = make([]int32, len(p.Nodes))
+	p.start = make([]int32, len(p.Nodes))
+	direct = make([]bool, len(p.Nodes))
+	for i := range p.depth {
+		p.depth[i] = -1
+	}
+	var queue []int
+	for i := range t.nodes {
+		if n := newIndex[i]; n >= 0 && (i == 0 || t.nodes[i].has(isWorkspace)) {
+			p.depth[n], p.start[n] = 0, int32(n)
+			queue = append(queue, n)
+		}
+	}
+	for k := 0; k < len(queue); k++ {
+		i := queue[k]
+		for _, e := range p.Nodes[i].Edges {
+			if e.To < 0 {
+				continue
+			}
+			if p.depth[i] == 0 && e.Kind != Workspace {
+				direct[e.To] = true
+			}
+			if p.depth[e.To] < 0 {
+				p.depth[e.To], p.start[e.To] = p.depth[i]+1, p.start[i]
+				p.Nodes[e.To].Via = i
+				queue = append(queue, e.To)
+			}
+		}
+	}
+	return direct
+}
+
+func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, direct []bool) {
+	var order []int
+	for i := range t.nodes {
+		if newIndex[i] >= 0 && verdicts[i].other == "" && !verdicts[i].skip {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		va, vb, na, nb := &verdicts[a], &verdicts[b], &t.nodes[a], &t.nodes[b]
+		if c := strings.Compare(va.id.Name, vb.id.Name); c != 0 {
+			return c
+		}
+		if va.id.Version != vb.id.Version {
+			// Versions that differ in build metadata only are equal in precedence.
+			return cmp.Or(npm.CompareVersions(va.id.Version, vb.id.Version), strings.Compare(va.id.Version, vb.id.Version))
+		}
+		return cmp.Or(strings.Compare(na.integrity, nb.integrity), strings.Compare(na.resolved, nb.resolved))
+	})
+	common := ^flags(0)
+	for k, i := range order {
+		n, v := &t.nodes[i], &verdicts[i]
+		last := len(p.Packages) - 1
+		if k == 0 || !p.Packages[last].is(v.id, n) {
+			p.Packages = append(p.Packages, Package{
+				Name: v.id.Name, Version: v.id.Version, Integrity: n.integrity, Resolved: n.resolved,
+			})
+			last++
+			common = ^flags(0)
+		}
+		pkg := &p.Packages[last]
+		if n.name != pkg.Name && pkg.Alias == "" && n.has(isInstalled) {
+			pkg.Alias = n.name
+		}
+		pkg.Locations = append(pkg.Locations, Location{n.path, n.file, n.line})
+		pkg.Nodes = append(pkg.Nodes, newIndex[i])
+		p.Nodes[newIndex[i]].Package = last
+		pkg.Direct = pkg.Direct || direct[newIndex[i]]
+		pkg.HasInstallScript = pkg.HasInstallScript || n.has(hasScript)
+		common = n.everywhere(common)
+		pkg.Dev, pkg.Optional = common&isDev != 0, common&isOptional != 0
+		pkg.DevOptional = common&isDevOptional != 0 && !pkg.Dev && !pkg.Optional
+		pkg.Peer, pkg.Extraneous = common&isPeer != 0, common&isExtraneous != 0
+	}
+}
+
+func (p *Package) is(id npm.ID, n *node) bool {
+	return p.Name == id.Name && p.Version == id.Version && p.Integrity == n.integrity && p.Resolved == n.resolved
+}
+
+// everywhere joins a node's flags with those of the same package's earlier places: what is left holds
+// for all of them. Something dev here and optional there is devOptional.
+func (n *node) everywhere(earlier flags) flags {
+	f := n.flags
+	if n.has(isDev | isOptional) {
+		f |= isDevOptional
+	}
+	return earlier & f
+}
+
+func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []verdict, direct []bool) {
+	// The places of the links to a node come before its own.
+	links := make(map[int32][]int)
+	for i := range t.nodes {
+		if l := t.nodes[i].link; l >= 0 && keep[i] {
+			links[l] = append(links[l], i)
+		}
+	}
+	type key struct{ name, version, source, spec, resolved, bundler string }
+	byKey := make(map[key]int)
+	var keys []key
+	members := make(map[key][]int)
+	for i := range t.nodes {
+		if newIndex[i] < 0 || verdicts[i].other == "" {
+			continue
+		}
+		n, v := &t.nodes[i], &verdicts[i]
+		name := n.packageName()
+		if v.other == SourceWorkspace || v.other == SourceLink {
+			if ls := links[int32(i)]; len(ls) > 0 && n.realName == "" {
+				name = t.nodes[ls[0]].name
+			}
+		}
+		k := key{printable(name), n.version, v.other, v.spec, n.resolved, v.bundler}
+		if _, ok := byKey[k]; !ok {
+			byKey[k] = len(keys)
+			keys = append(keys, k)
+		}
+		members[k] = append(members[k], i)
+	}
+	slices.SortFunc(keys, func(a, b key) int {
+		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.version, b.version), strings.Compare(a.source, b.source),
+			strings.Compare(a.spec, b.spec), strings.Compare(a.resolved, b.resolved), strings.Compare(a.bundler, b.bundler))
+	})
+	for o, k := range keys {
+		other := Other{
+			Name: k.name, Version: k.version, Source: k.source, Spec: k.spec, Resolved: k.resolved, Bundler: k.bundler,
+		}
+		common := ^flags(0)
+		for _, i := range members[k] {
+			n := &t.nodes[i]
+			for _, l := range links[int32(i)] {
+				other.Locations = append(other.Locations, Location{t.nodes[l].path, t.nodes[l].file, t.nodes[l].line})
+			}
+			other.Locations = append(other.Locations, Location{n.path, n.file, n.line})
+			other.Nodes = append(other.Nodes, newIndex[i])
+			p.Nodes[newIndex[i]].Other = o
+			other.Direct = other.Direct || direct[newIndex[i]]
+			common = n.everywhere(common)
+		}
+		other.Dev, other.Optional = common&isDev != 0, common&isOptional != 0
+		other.DevOptional = common&isDevOptional != 0 && !other.Dev && !other.Optional
+		other.Peer, other.Extraneous = common&isPeer != 0, common&isExtraneous != 0
+		p.Others = append(p.Others, other)
+	}
+}
+
+// sortWarnings sorts, and of too many with one code keeps the first and a count.
+func sortWarnings(ws []Warning) []Warning {
+	slices.SortStableFunc(ws, func(a, b Warning) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Code, b.Code), strings.Compare(a.Path, b.Path), strings.Compare(a.Message, b.Message))
+	})
+	counts := make(map[string]int)
+	suspicious := make(map[string]bool)
+	var kept []Warning
+	for _, w := range ws {
+		if counts[w.Code]++; counts[w.Code] <= maxSameWarn {
+			kept = append(kept, w)
+		}
+		suspicious[w.Code] = suspicious[w.Code] || w.Suspicious
+	}
+	var more []string
+	for code, n := range counts {
+		if n > maxSameWarn {
+			more = append(more, code)
+		}
+	}
+	slices.Sort(more)
+	for _, code := range more {
+		kept = append(kept, Warning{Code: code, Message: fmt.Sprintf("%d more of this kind", counts[code]-maxSameWarn), Suspicious: suspicious[code]})
+	}
+	return kept
+}
