@@ -320,16 +320,17 @@ func (c *Client) send(ctx context.Context, a *ask, u *url.URL, cred npm.Credenti
 	if err != nil {
 		return nil, &failure{kind: TLS, err: err}
 	}
+	connected := func() {}
 	if u.Scheme == "https" && c.transports.fixed == nil {
-		connected, err := c.transports.pioneer(ctx, rt, u.Host)
-		if err != nil {
+		if connected, err = c.transports.pioneer(ctx, rt, u.Host); err != nil {
 			return nil, &failure{kind: Connection, retry: true, err: err}
 		}
-		if connected != nil {
-			defer connected()
-			req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected() }}))
-		}
+		defer connected()
 	}
+	req = req.WithContext(httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		connected()
+		c.reached(u, info.Conn.RemoteAddr())
+	}}))
 	atomic.AddInt64(&c.counters.requests, 1)
 	resp, err := rt.RoundTrip(req)
 	if err != nil {

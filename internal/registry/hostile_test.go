@@ -61,6 +61,21 @@ func TestSlowDrip(t *testing.T) {
 	wantKind(t, err, Timeout, 1)
 }
 
+// A refusal whose page never ends is still the refusal.
+func TestHangingErrorPage(t *testing.T) {
+	for status, kind := range map[int]Kind{404: NotFound, 403: Unauthorized, 500: Status} {
+		base := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(status)
+			io.WriteString(w, `{"error":"wait`)
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		})
+		c := newClient(t, Options{Timeout: 30 * time.Millisecond, Retry: Retry{Attempts: 1}})
+		_, err := c.Document(t.Context(), base, left)
+		wantKind(t, err, kind, 1)
+	}
+}
+
 func TestWrongLength(t *testing.T) {
 	tests := []struct {
 		name, answer string

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -123,5 +125,35 @@ func BenchmarkCheckJSON(b *testing.B) {
 		if err := checkJSON(data, 100); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// Nothing real comes near the depth limit.
+func TestCheckJSONCorpus(t *testing.T) {
+	root := os.Getenv("ASSAY_CORPUS")
+	if root == "" {
+		root = "../../../shared/corpus"
+	}
+	if _, err := os.Stat(root); err != nil {
+		t.Skip("no corpus of real data: set ASSAY_CORPUS")
+	}
+	files := 0
+	err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".json" {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		got := checkJSON(data, 100)
+		if (got == nil) != json.Valid(data) {
+			t.Errorf("%s: checkJSON says %v, encoding/json disagrees", path, got)
+		}
+		return nil
+	})
+	if err != nil || files == 0 {
+		t.Errorf("read %d files: %v", files, err)
 	}
 }

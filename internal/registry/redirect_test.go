@@ -78,10 +78,10 @@ func TestRedirectLoops(t *testing.T) {
 	// Two servers that send to each other.
 	asked.Store(0)
 	var one, two string
-	one = serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); http.Redirect(w, r, two, 302) })
+	one = serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); http.Redirect(w, r, two, http.StatusFound) })
 	two = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
-		http.Redirect(w, r, one+"/left/1.0.0", 302)
+		http.Redirect(w, r, one+"/left/1.0.0", http.StatusFound)
 	})
 	_, err = newClient(t, Options{}).Document(t.Context(), one, left)
 	wantKind(t, err, Redirect, 1)
@@ -123,7 +123,7 @@ func TestRedirectDropsCredentials(t *testing.T) {
 	away = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		other.note(r)
 		if r.URL.Path == "/back" {
-			http.Redirect(w, r, base+"/home", 302)
+			http.Redirect(w, r, base+"/home", http.StatusFound)
 			return
 		}
 		io.WriteString(w, "{}")
@@ -165,7 +165,7 @@ func TestRedirectHTTPSToHTTP(t *testing.T) {
 	var asked atomic.Int32
 	plain := serve(t, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); io.WriteString(w, "{}") })
 	secure, ca := serveTLS(t, nil, func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, plain+"/x?X-Amz-Signature=s3cr3t", 302)
+		http.Redirect(w, r, plain+"/x?X-Amz-Signature=s3cr3t", http.StatusFound)
 	})
 	c := newClient(t, Options{CA: []string{ca}})
 	_, err := c.Document(t.Context(), secure, left)
@@ -174,7 +174,7 @@ func TestRedirectHTTPSToHTTP(t *testing.T) {
 		t.Errorf("%v after %d requests", e, asked.Load())
 	}
 	// The other way is fine, and from https to https.
-	up := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, secure, 302) })
+	up := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, secure, http.StatusFound) })
 	_, err = c.Document(t.Context(), up, left)
 	wantKind(t, err, Redirect, 1) // from there to http
 }
@@ -195,7 +195,7 @@ func TestRedirectToPrivateAddress(t *testing.T) {
 	t.Cleanup(inner.Close)
 
 	target := inner.URL
-	outer := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target+"/x", 302) })
+	outer := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, target+"/x", http.StatusFound) })
 	c := newClient(t, Options{})
 	c.private = func(a netip.Addr) bool { return a.Unmap() != netip.MustParseAddr("127.0.0.1") }
 	_, port, _ := net.SplitHostPort(l.Addr().String())
@@ -233,6 +233,32 @@ func TestRedirectToPrivateAddress(t *testing.T) {
 	}
 	if err := c.TarballFrom(t.Context(), outer, "left", inner.URL+"/x.tgz", func(r io.Reader) error { _, err := io.ReadAll(r); return err }); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whether a registry is on the public network is where its answers come from, not what its name resolves to
+// at another moment: the name's owner may point it to a private address to be taken for a neighbour.
+func TestPublicIsWhereAnswersComeFrom(t *testing.T) {
+	base := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") })
+	u, _ := url.Parse(base)
+	u.Host = "registry.invalid:" + u.Port()
+	c := newClient(t, Options{})
+	if !c.public(t.Context(), u) {
+		t.Error("a name that does not resolve was taken for private")
+	}
+	c.reached(u, &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 443})
+	if c.public(t.Context(), u) {
+		t.Error("a registry at 10.0.0.1 was taken for public")
+	}
+	c.reached(u, &net.TCPAddr{IP: net.IPv4(8, 8, 8, 8), Port: 443})
+	if !c.public(t.Context(), u) {
+		t.Error("a registry at 8.8.8.8 was taken for private")
+	}
+	if _, err := c.Document(t.Context(), base, left); err != nil {
+		t.Fatal(err)
+	}
+	if known, ok := c.publicHosts.Load(strings.TrimPrefix(base, "http://")); !ok || known != false {
+		t.Errorf("after an answer from 127.0.0.1: %v, %v", known, ok)
 	}
 }
 

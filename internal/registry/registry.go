@@ -97,7 +97,7 @@ type Client struct {
 	counters    counters
 	retries     chan struct{} // tokens for repetitions, see Retry.Total
 	private     func(netip.Addr) bool
-	publicHosts sync.Map // host → bool: resolved to public addresses only
+	publicHosts sync.Map // host[:port] → bool: its last answer came from a public address
 	baseFirst   sync.Map // registry → true: attestations were found under the base path
 }
 

@@ -75,6 +75,26 @@ func TestHTTP2(t *testing.T) {
 	wantKind(t, err, Connection, 3)
 }
 
+// A server that takes few streams per connection gets more connections, and nobody waits for ever.
+func TestHTTP2FewStreams(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "{}") }))
+	s.EnableHTTP2 = true
+	s.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 3}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	c := newClient(t, Options{CA: []string{string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}))}})
+	var wg sync.WaitGroup
+	for i := range 300 {
+		wg.Go(func() {
+			if _, err := c.Document(t.Context(), s.URL, npm.ID{Name: "left", Version: fmt.Sprintf("1.0.%d", i)}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	t.Logf("%d connections", c.Counters().Connections)
+}
+
 func TestTLSErrors(t *testing.T) {
 	var asked atomic.Int32
 	base, ca := serveTLS(t, nil, func(w http.ResponseWriter, r *http.Request) { asked.Add(1); io.WriteString(w, "{}") })
@@ -181,7 +201,7 @@ func TestClientCertificates(t *testing.T) {
 	})
 	base, ca := serveTLS(t, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/away/1.0.0" {
-			http.Redirect(w, r, away, 302)
+			http.Redirect(w, r, away, http.StatusFound)
 			return
 		}
 		io.WriteString(w, "{}")

@@ -36,8 +36,8 @@ type transports struct {
 
 // pioneer lets the first request to a host go ahead until it has a connection. Whether a server speaks
 // HTTP/2 is known only then, and sixty-four requests that start together would otherwise make sixty-four
-// connections of which sixty-three are dropped. The first caller gets a function to call when it is
-// connected or has failed; the others get nil, after that happened.
+// connections of which sixty-three are dropped. The function is to be called once connected or failed; all
+// but the first caller wait for that.
 func (t *transports) pioneer(ctx context.Context, pool http.RoundTripper, host string) (connected func(), err error) {
 	type key struct {
 		pool http.RoundTripper
@@ -50,7 +50,7 @@ func (t *transports) pioneer(ctx context.Context, pool http.RoundTripper, host s
 	}
 	select {
 	case <-first.(chan struct{}):
-		return nil, nil
+		return func() {}, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("waiting for the first connection to %s: %w", host, ctx.Err())
 	}
@@ -307,13 +307,17 @@ func (c *Client) privateName(host string) bool {
 	return last != "" && (strings.Trim(last, "0123456789") == "" || strings.HasPrefix(last, "0x"))
 }
 
-// public reports whether the host of u, where a question started, belongs to the public network. A host
-// that cannot be resolved counts as public, which is the careful answer. What lies behind a proxy is
-// judged by its spelling, because only the proxy resolves it.
+// public reports whether the host of u, where a question started, belongs to the public network: where its
+// answers came from, if there was one, else what its name resolves to. A host that resolves to nothing or
+// also to public addresses counts as public, which is the careful answer: its owner chooses its addresses.
+// What lies behind a proxy is judged by its spelling, because only the proxy resolves it.
 func (c *Client) public(ctx context.Context, u *url.URL) bool {
 	host := u.Hostname()
 	if c.privateName(host) {
 		return false
+	}
+	if known, ok := c.publicHosts.Load(u.Host); ok {
+		return known.(bool)
 	}
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
@@ -321,19 +325,28 @@ func (c *Client) public(ctx context.Context, u *url.URL) bool {
 	if p, err := c.proxy(u); p != nil || err != nil {
 		return true
 	}
-	if known, ok := c.publicHosts.Load(host); ok {
-		return known.(bool)
-	}
 	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
+	if err != nil || len(addrs) == 0 {
 		return true
 	}
-	public := true
 	for _, a := range addrs {
-		public = public && !c.private(a)
+		if !c.private(a) {
+			return true
+		}
 	}
-	c.publicHosts.Store(host, public)
-	return public
+	return false
+}
+
+// reached notes where an answer of u's host came from. Behind a proxy nobody can tell.
+func (c *Client) reached(u *url.URL, remote net.Addr) {
+	addr, ok := remote.(*net.TCPAddr)
+	if p, err := c.proxy(u); !ok || p != nil || err != nil {
+		return
+	}
+	public := !c.private(addr.AddrPort().Addr())
+	if known, ok := c.publicHosts.Load(u.Host); !ok || known != public {
+		c.publicHosts.Store(u.Host, public)
+	}
 }
 
 // transportKind says what it means that a request got no answer.
