@@ -81,10 +81,8 @@ func (o *Options) cached(names []string) (c cacheEntry) {
 		var st *state
 		if st, err = file.Metadata.verify(o.start(), time.Time{}, names); err == nil {
 			c.state, c.at = st, file.CheckedAt
+			err = st.wrong()
 			for name, m := range st.missing {
-				if m.err != nil {
-					err = errors.Join(err, m.err)
-				}
 				// The embedded file may be the very one.
 				if data := embeddedState().files[name]; data != nil && m.info != nil && checkFile(m.info, data) == nil {
 					st.files[name], st.metadata.Files[name] = data, data

@@ -23,20 +23,29 @@ func (o *Options) current(ctx context.Context, names []string, force bool) (*sta
 		return o.fallBack(cached, names, &RefreshError{o.TUFURL, reasonOffline, errors.New("no network request is allowed")})
 	}
 
+	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
 	unlock, err := o.lock(ctx)
+	if err := caller.Err(); err != nil {
+		return nil, nil, err
+	}
 	if err != nil {
 		return o.fallBack(cached, names, o.refreshError(fmt.Errorf("waiting for another process to end its refresh: %w", err)))
 	}
 	defer unlock()
 	// Another process may have refreshed in the meantime.
-	if again := o.cached(names); again.at.After(cached.at) && o.fresh(again, names) {
-		return o.use(again, nil), nil, nil
+	if again := o.cached(names); again.at.After(cached.at) {
+		if cached = again; o.fresh(cached, names) {
+			return o.use(cached, nil), nil, nil
+		}
 	}
 	st, err := o.refresh(ctx, o.start(), cached.state, names)
 	if err == nil {
 		err = o.complete(st, names)
+	}
+	if err := caller.Err(); err != nil {
+		return nil, nil, err
 	}
 	if err != nil {
 		return o.fallBack(cached, names, o.refreshError(err))

@@ -112,9 +112,7 @@ func verifyMetadata(m *Metadata, starts [][]byte) (*Verified, error) {
 	for i, start := range slices.Backward(starts) {
 		st, err := m.verify(start, time.Time{}, []string{rootTarget, keys})
 		if err == nil {
-			for _, f := range st.missing {
-				err = errors.Join(err, f.err)
-			}
+			err = st.wrong()
 		}
 		if err == nil {
 			return &Verified{st.files[rootTarget], st.files[keys], st.roles, st.metadata}, nil
@@ -143,6 +141,16 @@ type state struct {
 type missingFile struct {
 	info *metadata.TargetFiles // what TUF says of it; nil: the delegated role that says it is not at hand either
 	err  error                 // what is wrong with the file at hand; nil: there is none
+}
+
+// wrong returns the error of the first file that is at hand but not as TUF lists it, nil if there is none.
+func (st *state) wrong() error {
+	for _, name := range slices.Sorted(maps.Keys(st.missing)) {
+		if err := st.missing[name].err; err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // verify walks m by TUF's rules: from start through the later ones among m.Roots, then timestamp, snapshot,

@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -74,12 +76,7 @@ const (
 // verified earlier, nil for nothing: the repository must not fall behind it. start is the newest TUF root
 // that is trusted. The client works in a directory that holds nothing but prior, and what it accepts is
 // verified once more from start, so that nothing depends on what others may write there.
-func (o *Options) refresh(ctx context.Context, start []byte, prior *state, names []string) (st *state, err error) {
-	defer func() {
-		if p := recover(); p != nil { // see Metadata.verify
-			st, err = nil, fmt.Errorf("signed metadata is malformed: %v", p)
-		}
-	}()
+func (o *Options) refresh(ctx context.Context, start []byte, prior *state, names []string) (*state, error) {
 	dir, err := os.MkdirTemp("", "assay-tuf-")
 	if err != nil {
 		return nil, &localError{err}
@@ -94,38 +91,55 @@ func (o *Options) refresh(ctx context.Context, start []byte, prior *state, names
 		return nil, &localError{err}
 	}
 	get := o.fetcher(ctx)
-	client, err := tuf.New(&tuf.Options{
+	files, absent, err := runClient(&tuf.Options{
 		Root:              seed.Roots[len(seed.Roots)-1],
 		RepositoryBaseURL: o.TUFURL,
 		CachePath:         dir,
 		Fetcher:           get,
 		Context:           ctx,
-	})
+	}, names)
 	if err != nil {
 		return nil, get.cause(err)
 	}
-	got := &Metadata{Files: make(map[string][]byte)}
-	var absent error
-	for _, name := range names {
-		data, err := client.GetTarget(name)
-		if err != nil {
-			absent = get.cause(err) // or TUF does not list it, which is told apart below
-			continue
-		}
-		got.Files[name] = data
-	}
+	got := &Metadata{Roots: slices.Concat(seed.Roots, get.roots), Files: files}
 	if err := work.read(got); err != nil {
 		return nil, &localError{err}
 	}
-	got.Roots = append(append(got.Roots, seed.Roots...), get.roots...)
-	st, err = got.verify(start, o.Now(), names)
+	st, err := got.verify(start, o.Now(), names)
+	if err == nil && len(st.missing) == 0 {
+		return st, nil // a file that the client could not find is one that TUF does not list
+	}
+	if absent != nil {
+		return nil, get.cause(absent) // the client knows more of why than can be told from what it left
+	}
+	if err == nil {
+		err = cmp.Or(st.wrong(), errors.New("a target file that TUF lists was not received"))
+	}
+	return nil, err
+}
+
+// runClient has Sigstore's TUF client refresh itself and get the named targets. The first target that it does
+// not get is told in absent; it may be one that TUF does not list. For the recover see [Metadata.verify].
+func runClient(o *tuf.Options, names []string) (files map[string][]byte, absent, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			files, err = nil, fmt.Errorf("signed metadata is malformed: %v", p)
+		}
+	}()
+	client, err := tuf.New(o)
 	if err != nil {
-		return nil, errors.Join(absent, err)
+		return nil, nil, err
 	}
-	if len(st.missing) > 0 {
-		return nil, errors.Join(absent, o.complete(st, names))
+	files = make(map[string][]byte)
+	for _, name := range names {
+		data, err := client.GetTarget(name)
+		if err != nil {
+			absent = cmp.Or(absent, err)
+			continue
+		}
+		files[name] = data
 	}
-	return st, nil
+	return files, absent, nil
 }
 
 // A workDir is the directory in which Sigstore's TUF client keeps metadata, and targets below it.

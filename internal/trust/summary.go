@@ -100,7 +100,12 @@ type validFor struct {
 
 // Summary describes the trust in use.
 func (m *Material) Summary() (*Summary, error) {
-	s := &Summary{Root: m.RootSource, Keys: m.KeysSource, Roles: m.Roles, Notes: m.Notes}
+	s := &Summary{
+		Root: m.RootSource, Keys: m.KeysSource,
+		Roles: append([]Role{}, m.Roles...), Notes: append([]Note{}, m.Notes...), // lists in JSON, never null
+		Logs: []Log{}, CTLogs: []Log{}, RegistryKeys: []RegistryKey{},
+		CertificateAuthorities: []Authority{}, TimestampAuthorities: []Authority{},
+	}
 	var root trustedRoot
 	if err := json.Unmarshal(m.RootJSON, &root); err != nil {
 		return nil, fmt.Errorf("describing the trusted root: %w", err)

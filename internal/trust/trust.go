@@ -98,7 +98,7 @@ type Source struct {
 	// file, about whose age nothing is known. For [OriginCache] it is what the cache says, unverified.
 	At time.Time `json:"at,omitzero"`
 	// Age is the time since At, never negative; 0 where At is zero.
-	Age time.Duration `json:"age,omitzero"`
+	Age time.Duration `json:"-"`
 	// Stale says that these are not TUF's current ones, as far as anyone can tell, though they should be.
 	Stale bool `json:"stale"`
 	// Reason says why, as a stable code; empty unless Stale. One of [Reasons].
@@ -153,8 +153,8 @@ func (m *Material) Stale() (Source, bool) {
 
 // Load returns the trust to verify with. It asks the TUF repository only if something has to come from there,
 // Offline is not set, and the last refresh is older than MaxAge or what it brought has expired. A refresh that
-// fails is not an error; it is told in [Source.Stale]. Errors are about files that the user named, and about a
-// repository with its own TUFRoot from which nothing was ever verified.
+// fails is not an error; it is told in [Source.Stale]. Errors are about files that the user named, about a
+// repository with its own TUFRoot from which nothing was ever verified (a *[RefreshError]), and those of ctx.
 func Load(ctx context.Context, o Options) (*Material, error) {
 	m, _, err := load(ctx, o, false)
 	return m, err
