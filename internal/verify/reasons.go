@@ -201,6 +201,7 @@ var sentences = map[string]string{
 	reasonSubjectName:             "the statement is about another package or version",
 	reasonTarballMismatch:         "the tarball's bytes are not those that the registry names",
 	reasonTimeUnknown:             "the registry's key has expired since, and nothing says when this version was published; --strict-time asks the registry",
+	reasonUnauthenticated:         "there is no network, and the cache was not written on this machine: give its key in ASSAY_CACHE_KEY, or run once with the network",
 	reasonUnknownKeyBeside:        "a known key signed; so did one that is not known",
 	reasonVersionAbsent:           "the registry does not have this version; it may have been removed",
 
@@ -226,6 +227,9 @@ var sentences = map[string]string{
 // sentence is the message of a check that ended as o.
 func sentence(id string, o outcome) string {
 	s := sentences[o.reason]
+	if b := bundleSentences[o.reason]; b != "" && ofBundles[id] {
+		s = b
+	}
 	if s == "" && o.reason != "" {
 		s = o.detail
 		if s == "" {

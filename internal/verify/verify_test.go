@@ -66,10 +66,14 @@ func TestOneCheckFails(t *testing.T) {
 			input:   func(in *verify.Input) { in.Package.Integrity += " " + sri(make([]byte, 64)) }},
 		{name: "lockfile that fetches from elsewhere", want: "lockfile-integrity resolved-elsewhere",
 			release: lab.Release{CI: github()},
-			input:   func(in *verify.Input) { in.Package.Resolved = "https://registry.npmjs.org.evil.example/@acme/widget/-/widget-1.2.3.tgz" }},
+			input: func(in *verify.Input) {
+				in.Package.Resolved = "https://registry.npmjs.org.evil.example/@acme/widget/-/widget-1.2.3.tgz"
+			}},
 		{name: "lockfile that fetches another version", want: "lockfile-integrity resolved-elsewhere",
 			release: lab.Release{CI: github()},
-			input:   func(in *verify.Input) { in.Package.Resolved = strings.Replace(in.Package.Resolved, "1.2.3", "1.2.4", 1) }},
+			input: func(in *verify.Input) {
+				in.Package.Resolved = strings.Replace(in.Package.Resolved, "1.2.3", "1.2.4", 1)
+			}},
 		{name: "lockfile that fetches from elsewhere without integrity", want: "lockfile-integrity resolved-elsewhere",
 			release: lab.Release{CI: github()},
 			input: func(in *verify.Input) {
@@ -190,4 +194,3 @@ func replace(old, new string) func([]byte) []byte {
 		return bytes.Replace(b, []byte(old), []byte(new), 1)
 	}
 }
-
