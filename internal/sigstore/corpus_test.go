@@ -16,15 +16,24 @@ import (
 	"time"
 )
 
-// corpusDir returns the folder of the corpus, or skips the test.
-func corpusDir(t testing.TB) string {
-	t.Helper()
+// findCorpus returns the folder of the corpus of real bundles, or "" where there is none.
+func findCorpus() string {
 	dir := os.Getenv("ASSAY_CORPUS")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "corpus")
 	}
 	if _, err := os.Stat(filepath.Join(dir, "cases.jsonl")); err != nil {
-		t.Skipf("no corpus of real bundles: %v (set ASSAY_CORPUS)", err)
+		return ""
+	}
+	return dir
+}
+
+// corpusDir returns the folder of the corpus, or skips the test.
+func corpusDir(t testing.TB) string {
+	t.Helper()
+	dir := findCorpus()
+	if dir == "" {
+		t.Skip("there is no corpus of real bundles here; set ASSAY_CORPUS to its folder")
 	}
 	return dir
 }

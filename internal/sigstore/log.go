@@ -19,68 +19,47 @@ import (
 	"assay/internal/sigstore/strictjson"
 )
 
-// An entryResult is what checking one log entry gave.
-type entryResult struct {
-	step Step
-	log  *log // nil if the trusted root does not know it
-	set  bool // the signed entry timestamp verified: the log vouches for IntegratedTime
-}
-
-// checkEntry verifies one entry: that a known log included it, by everything that the bundle has as evidence of that,
-// and that it is about this bundle.
-func (v *verifier) checkEntry(e *LogEntry) (r entryResult) {
-	fail := func(reason, detail string) entryResult {
-		r.step = Step{Status: Failed, Reason: reason, Detail: detail}
-		return r
-	}
+// checkEntry verifies one entry: that it is about this bundle, and that a known log included it, by everything that the
+// bundle has as evidence of that. It also reports whether the signed entry timestamp verified, so that the log vouches
+// for the entry's time, whatever else is wrong.
+func (v *verifier) checkEntry(e *LogEntry) (_ Step, vouched bool) {
+	fail := func(reason, detail string) Step { return Step{Status: Failed, Reason: reason, Detail: detail} }
 	kind := findKind(e.Kind, e.Version)
-	r.log = v.root.logs[string(e.LogID)]
-
-	// Whatever happens to the rest, a good SET gives the log's time.
+	l := v.root.logs[string(e.LogID)]
 	var set Step
 	if e.SET != nil {
-		set = checkSET(e, r.log, kind)
-		r.set = set.Status == Held
+		set = checkSET(e, l, kind)
+		vouched = set.Status == Held
 	}
-	if kind != nil && kind.refused != "" {
-		return fail(kind.refused, fmt.Sprintf("entries of kind %s %s are not taken", e.Kind, e.Version))
-	}
-	if kind != nil {
-		if step := v.checkBody(e, kind); step.Status != Held {
-			r.step = step
-			return r
-		}
+	if step := v.checkBody(e, kind); step.Status != Held {
+		return step, vouched
 	}
 	switch {
 	case v.bundle.MediaType == mediaTypeV01 && e.SET == nil:
-		return fail(reasonPromiseMissing, "a bundle of version 0.1 needs a signed entry timestamp")
+		return fail(reasonPromiseMissing, "a bundle of version 0.1 needs a signed entry timestamp"), vouched
 	case v.bundle.MediaType != mediaTypeV01 && e.Proof == nil, kind != nil && kind.rekorV2 && e.Proof == nil:
-		return fail(reasonProofMissing, "a bundle of version 0.2 or later needs an inclusion proof")
-	case r.log == nil:
-		r.step = Step{
-			Status: Failed, Reason: reasonLogUnknown, Actual: hex.EncodeToString(e.LogID),
-			Detail: "the trusted root does not know the log",
-		}
-		return r
-	case r.log.key == nil:
-		r.step = Step{Status: Undecided, Reason: reasonLogKey, Detail: "the kind of key of the log is not known"}
-		return r
-	case e.SET != nil && set.Status != Held:
-		r.step = set
-		return r
+		return fail(reasonProofMissing, "a bundle of version 0.2 or later needs an inclusion proof"), vouched
+	case l == nil:
+		return unknownLog(e), vouched
+	case l.key == nil:
+		return Step{Status: Undecided, Reason: reasonLogKey, Detail: "the kind of key of the log is not known"}, vouched
+	case e.SET != nil && !vouched:
+		return set, vouched
 	}
 	if e.Proof != nil {
-		if r.step = checkInclusion(e, r.log, kind); r.step.Status != Held {
-			return r
+		if step := checkInclusion(e, l, kind); step.Status != Held {
+			return step, vouched
 		}
 	}
 	if kind == nil {
 		// The log included it, so this is not a bundle made up to look new.
-		r.step = Step{Status: Undecided, Reason: reasonEntryUnknown, Actual: clip(e.Kind + " " + e.Version), Detail: "the kind of log entry is not known"}
-		return r
+		return Step{Status: Undecided, Reason: reasonEntryUnknown, Actual: clip(e.Kind + " " + e.Version), Detail: "the kind of log entry is not known"}, vouched
 	}
-	r.step = Step{Status: Held}
-	return r
+	return Step{Status: Held}, vouched
+}
+
+func unknownLog(e *LogEntry) Step {
+	return Step{Status: Failed, Reason: reasonLogUnknown, Actual: hex.EncodeToString(e.LogID), Detail: "the trusted root does not know the log"}
 }
 
 // checkSET verifies the signed entry timestamp of Rekor v1: a signature over body, index, log and time as JSON by RFC
@@ -88,7 +67,7 @@ func (v *verifier) checkEntry(e *LogEntry) (r entryResult) {
 func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
 	fail := func(reason, detail string) Step { return Step{Status: Failed, Reason: reason, Detail: detail} }
 	if l == nil {
-		return fail(reasonLogUnknown, "the trusted root does not know the log")
+		return unknownLog(e)
 	}
 	if kind != nil && kind.rekorV2 {
 		return fail(reasonSET, "Rekor v2 gives no signed entry timestamps")
@@ -219,7 +198,8 @@ func verifyCheckpoint(key crypto.PublicKey, v2 bool, text string, sig []byte) bo
 	return false
 }
 
-// checkBody compares what the entry says with the bundle: kind, signature, certificate or key, and digest.
+// checkBody compares what the entry says with the bundle: kind, signature, certificate or key, and digest. Of an entry of
+// unknown kind (nil), it only compares that.
 func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 	differ := func(reason string, expected, actual, detail string) Step {
 		return Step{Status: Failed, Reason: reason, Expected: expected, Actual: actual, Detail: detail}
@@ -236,6 +216,12 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 	}
 	if b.kind != e.Kind || b.version != e.Version {
 		return differ(reasonEntryKind, clip(e.Kind+" "+e.Version), clip(b.kind+" "+b.version), "the entry is of another kind than the bundle says")
+	}
+	if kind == nil {
+		return Step{Status: Held}
+	}
+	if kind.refused != "" {
+		return Step{Status: Failed, Reason: kind.refused, Actual: e.Kind + " " + e.Version, Detail: "entries of this kind are never taken"}
 	}
 	if v.bundle.Envelope != nil && !kind.envelope || v.bundle.Message != nil && !kind.message {
 		return Step{Status: Failed, Reason: reasonEntryContent, Actual: e.Kind + " " + e.Version, Detail: "entries of this kind are not for what the bundle holds"}

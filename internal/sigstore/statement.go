@@ -21,7 +21,7 @@ const (
 // A Statement is an in-toto statement, of version 0.1 or 1. It is only as good as the envelope around it.
 type Statement struct {
 	Type          string // StatementV01 or StatementV1
-	PredicateType string // not empty
+	PredicateType string // may be empty
 	Subject       []Subject
 	Predicate     json.RawMessage // the predicate's exact bytes, a JSON object; nil if absent
 }
@@ -76,9 +76,6 @@ func ParseStatement(payload []byte) (*Statement, error) {
 	}
 	if st.Type != StatementV01 && st.Type != StatementV1 {
 		return nil, &FormatError{Reason: reasonStatementType, Detail: fmt.Sprintf("statement has _type %q", clip(st.Type)), Unsupported: true}
-	}
-	if st.PredicateType == "" {
-		return nil, &FormatError{Reason: reasonStatement, Detail: "statement has no predicateType"}
 	}
 	return st, nil
 }

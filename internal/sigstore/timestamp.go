@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Object identifiers in DER, as they stand in a timestamp.
@@ -43,7 +44,7 @@ type timestamp struct {
 	imprintHash crypto.Hash
 	imprint     []byte
 	time        time.Time
-	certs       []der // certificates that came along
+	certs       []*x509.Certificate // that came along
 
 	issuer     der // of the signer's certificate
 	serial     *big.Int
@@ -70,6 +71,14 @@ func parseTimestamp(data []byte) (*timestamp, error) {
 	if code := p.take(&status, tagInteger); p.err == nil && !bytes.Equal(code, []byte{0}) {
 		return nil, errors.New("timestamp was not granted")
 	}
+	if status.has(tagSequence) {
+		for text := p.take(&status, tagSequence); len(text) > 0 && p.err == nil; {
+			if !utf8.Valid(p.take(&text, tagUTF8String)) {
+				p.fail()
+			}
+		}
+	}
+	p.end(status)
 	token := p.take(&response, tagSequence)
 	p.end(response)
 	if oid := p.take(&token, tagOID); p.err == nil && !bytes.Equal(oid, derSignedData) {
@@ -78,8 +87,10 @@ func parseTimestamp(data []byte) (*timestamp, error) {
 	content := p.take(&token, tagContext|0)
 	p.end(token)
 	signed := p.only(content, tagSequence)
-	p.take(&signed, tagInteger) // version
-	p.take(&signed, tagSet)     // digest algorithms, again in the signer's information
+	p.version(&signed)
+	for algorithms := p.take(&signed, tagSet); len(algorithms) > 0 && p.err == nil; {
+		p.algorithm(&algorithms) // again in the signer's information
+	}
 	encapsulated := p.take(&signed, tagSequence)
 	if oid := p.take(&encapsulated, tagOID); p.err == nil && !bytes.Equal(oid, derTSTInfo) {
 		return nil, errors.New("timestamp token holds no timestamp information")
@@ -90,11 +101,13 @@ func parseTimestamp(data []byte) (*timestamp, error) {
 	if signed.has(tagContext | 0) {
 		certs := p.take(&signed, tagContext|0)
 		for len(certs) > 0 && p.err == nil {
-			t.certs = append(t.certs, p.takeWhole(&certs, tagSequence))
+			raw := p.takeWhole(&certs, tagSequence)
+			c, err := x509.ParseCertificate(raw)
+			if err != nil || len(t.certs) == maxCerts {
+				p.fail()
+			}
+			t.certs = append(t.certs, c)
 		}
-	}
-	if signed.has(tagContext | 1) {
-		p.take(&signed, tagContext|1) // revocation lists
 	}
 	signers := p.take(&signed, tagSet)
 	p.end(signed)
@@ -160,15 +173,27 @@ func (p *derParser) integer(d *der) *big.Int {
 	return new(big.Int).SetBytes(b)
 }
 
-// hash reads an AlgorithmIdentifier of a hash.
-func (p *derParser) hash(d *der) crypto.Hash {
+// version reads a version number, which says nothing that the form would not.
+func (p *derParser) version(d *der) {
+	if b := p.take(d, tagInteger); len(b) != 1 || b[0] > 5 {
+		p.fail()
+	}
+}
+
+// algorithm reads an AlgorithmIdentifier and returns its object identifier, with parameters that are absent or NULL.
+func (p *derParser) algorithm(d *der) der {
 	algorithm := p.take(d, tagSequence)
 	oid := p.take(&algorithm, tagOID)
-	if p.err != nil {
-		return 0
+	if len(oid) == 0 || oid[len(oid)-1]&0x80 != 0 || len(algorithm) > 0 && !bytes.Equal(algorithm, []byte{0x05, 0x00}) {
+		p.fail()
 	}
-	if len(algorithm) > 0 && !bytes.Equal(algorithm, []byte{0x05, 0x00}) { // absent or NULL
-		p.err = errDER
+	return oid
+}
+
+// hash reads an AlgorithmIdentifier of a hash.
+func (p *derParser) hash(d *der) crypto.Hash {
+	oid := p.algorithm(d)
+	if p.err != nil {
 		return 0
 	}
 	switch {
@@ -185,20 +210,16 @@ func (p *derParser) hash(d *der) crypto.Hash {
 
 // signer reads a SignerInfo (RFC 5652 section 5.3) that names its certificate by issuer and serial number.
 func (p *derParser) signer(t *timestamp, info der) {
-	p.take(&info, tagInteger) // version
+	p.version(&info)
 	id := p.take(&info, tagSequence)
 	t.issuer = p.takeWhole(&id, tagSequence)
 	t.serial = p.integer(&id)
 	p.end(id)
 	t.digestHash = p.hash(&info)
 	attributes := p.take(&info, tagContext|0) // RFC 5652 demands them where the content is not plain data
-	algorithm := p.take(&info, tagSequence)
-	t.algorithm = p.take(&algorithm, tagOID)
+	t.algorithm = p.algorithm(&info)
 	t.signature = p.take(&info, tagOctetString)
-	if info.has(tagContext | 1) {
-		p.take(&info, tagContext|1) // unsigned attributes
-	}
-	p.end(info)
+	p.end(info) // nobody signed what could follow
 	if p.err != nil {
 		return
 	}
@@ -375,22 +396,16 @@ func (r *TrustedRoot) checkTimestamp(data, signature []byte) (at time.Time, know
 }
 
 // timestampSigner returns the certificate of authority a that signed t, and which certificates of a issued it; nil
-// where a did not. Where the trusted root names the signer, it alone counts; else one that came along does, if a
-// certificate of a issued it.
+// where a did not. Where the trusted root names the signer, it alone counts, and must be the one that came along, if any
+// did; else the one that came along counts, if a certificate of a issued it.
 func (a *authority) timestampSigner(t *timestamp) (*x509.Certificate, []*issuer) {
-	if a.signer != nil {
-		if !t.signedBy(a.signer) {
-			return nil, nil
-		}
+	i := slices.IndexFunc(t.certs, t.signedBy)
+	switch {
+	case a.signer != nil && t.signedBy(a.signer) && (len(t.certs) == 0 || i >= 0 && t.certs[i].Equal(a.signer)):
 		return a.signer, a.signers
-	}
-	for _, raw := range t.certs {
-		c, err := x509.ParseCertificate(raw)
-		if err != nil || !t.signedBy(c) {
-			continue
-		}
-		if by := a.issuersOf(c); by != nil {
-			return c, by
+	case a.signer == nil && i >= 0:
+		if by := a.issuersOf(t.certs[i]); by != nil {
+			return t.certs[i], by
 		}
 	}
 	return nil, nil

@@ -113,21 +113,19 @@ func (v *verifier) checkFormat() Step {
 	return Step{Status: Held}
 }
 
-// checkLog records the Log step. It returns the times that signed entry timestamps vouch for, and the one of the first
-// entry. The step is the worst that an entry gives: those of unknown logs say nothing as long as one of a known log
-// holds.
+// checkLog records the Log step: every entry has to hold, and the step is the worst that one of them gives. It returns the
+// times that signed entry timestamps vouch for, and the one of the first entry.
 func (v *verifier) checkLog(out *Verification) (times []time.Time, first time.Time) {
 	entries := v.bundle.Entries
 	if len(entries) == 0 {
 		out.Log = Step{Status: Failed, Reason: reasonEntryMissing, Detail: "the bundle has no log entry"}
 		return nil, first
 	}
-	var failed, unknown Step
-	held := false
+	out.Log = Step{Status: Held}
 	for i := range entries {
 		e := &entries[i]
-		r := v.checkEntry(e)
-		if r.set {
+		step, set := v.checkEntry(e)
+		if set {
 			at := time.Unix(e.IntegratedTime, 0).UTC()
 			times = append(times, at)
 			if i == 0 {
@@ -136,26 +134,12 @@ func (v *verifier) checkLog(out *Verification) (times []time.Time, first time.Ti
 		}
 		for j := range entries[:i] {
 			if entries[j].LogIndex == e.LogIndex && bytes.Equal(entries[j].LogID, e.LogID) {
-				r.step = Step{Status: Failed, Reason: reasonEntryTwice, Actual: fmt.Sprint(e.LogIndex), Detail: "the bundle has the same log entry twice"}
+				step = Step{Status: Failed, Reason: reasonEntryTwice, Actual: fmt.Sprint(e.LogIndex), Detail: "the bundle has the same log entry twice"}
 			}
 		}
-		switch {
-		case r.step.Status == Held:
-			held = true
-		case r.step.Reason == reasonLogUnknown && i > 0:
-			// The first entry is the one that is reported: it has to hold.
-			unknown = r.step
-		case failed.Status == NotDone || failed.Status == Undecided && r.step.Status == Failed:
-			failed = r.step
+		if out.Log.Status == Held || out.Log.Status == Undecided && step.Status == Failed {
+			out.Log = step
 		}
-	}
-	switch {
-	case failed.Status != NotDone:
-		out.Log = failed
-	case held:
-		out.Log = Step{Status: Held}
-	default:
-		out.Log = unknown
 	}
 	return times, first
 }
