@@ -69,12 +69,15 @@ type Package struct {
 	Locations []Location // where it lies, sorted by path; never empty
 	Nodes     []int      // indices in Project.Nodes, parallel to Locations
 
-	Direct           bool // the root project or a workspace asks for it
-	Dev              bool // reachable only through devDependencies
-	Optional         bool // reachable only through optional dependencies
-	DevOptional      bool // reachable through devDependencies and through optional ones, but not without either
-	Peer             bool // reachable only through peerDependencies
-	Extraneous       bool // nothing that the project asks for leads to it
+	Direct      bool // the root project or a workspace asks for it
+	Dev         bool // reachable only through devDependencies
+	Optional    bool // reachable only through optional dependencies
+	DevOptional bool // reachable through devDependencies and through optional ones, but not without either
+	Peer        bool // reachable only through peerDependencies
+	Extraneous  bool // nothing that the project asks for leads to it
+	// Unasked says that the file puts this package under a name that others ask for as another
+	// package: a lockfile that was edited to install something else. A Warning says where.
+	Unasked          bool
 	HasInstallScript bool // the lockfile or package.json says so; lockfileVersion 1 never does
 }
 

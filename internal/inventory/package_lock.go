@@ -115,6 +115,13 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 		}
 	}
 	t.nodes, t.rootKnown = r.packages, r.rootSeen
+	if !r.rootSeen && path.Base(file) != path.Base(hiddenLockfile) {
+		t.warnings = append(t.warnings, Warning{Code: "root-missing", Message: "packages has no entry for the project itself", File: file, Line: 1, Suspicious: true})
+		for i := range t.nodes {
+			// Nothing supports the flags that would leave a package out.
+			t.nodes[i].flags &^= isDev | isOptional | isDevOptional | isPeer
+		}
+	}
 	if r.hasLegacy {
 		t.compareHalves(legacy)
 	}

@@ -18,6 +18,7 @@ type asked struct {
 	kinds   specKind // of all edges with that say
 	matched bool     // an edge asks for exactly the address that `resolved` has
 	alias   bool     // an edge asks for the entry's real name by alias
+	named   bool     // an edge asks for the entry's real name, without alias
 	spec    string   // first spec that is not a registry's, else the first
 }
 
@@ -27,6 +28,7 @@ type verdict struct {
 	id      npm.ID
 	spec    string
 	bundler string
+	unasked bool
 	skip    bool // stands for another node: the root, a link with a target
 }
 
@@ -115,8 +117,14 @@ func (t *tree) classify() ([]verdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.other == "" && !v.skip && n.name != v.id.Name {
-			t.checkAlias(n, a, v.id.Name)
+		if v.other == "" && !v.skip && a.kinds != 0 && !a.alias && !a.named && n.has(isInstalled) && (n.name != v.id.Name || a.kinds == specRegistry) {
+			v.unasked = true
+			t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(v.id.Name), quoteShort(a.spec))
+		}
+		if n.version == "" && (v.other == SourceURL || v.other == SourceFile) {
+			if id, ok := fromTarball(n.packageName(), n.resolved); ok {
+				n.version = id.Version
+			}
 		}
 		verdicts[i] = v
 	}
@@ -139,22 +147,26 @@ func (t *tree) asked() []asked {
 			if e.To < 0 || e.Kind == Workspace {
 				continue
 			}
-			n, a := &t.nodes[e.To], &all[e.To]
-			if say < a.say {
-				continue
-			} else if say > a.say {
-				*a = asked{say: say}
-			}
 			kind, alias := parseSpec(e.Spec)
-			if a.kinds == 0 || a.kinds == specRegistry && kind != specRegistry {
-				a.spec = e.Spec
+			ask := func(i int32) {
+				n, a := &t.nodes[i], &all[i]
+				if say < a.say {
+					return
+				} else if say > a.say {
+					*a = asked{say: say}
+				}
+				if a.kinds == 0 || a.kinds == specRegistry && kind != specRegistry {
+					a.spec = e.Spec
+				}
+				a.kinds |= kind
+				a.alias = a.alias || alias != "" && alias == n.realName
+				a.matched = a.matched || kind == specURL && sameAddress(e.Spec, n.resolved)
+				a.named = a.named || alias == "" && kind == specRegistry && e.Name == n.packageName()
 			}
-			a.kinds |= kind
-			if alias != "" && alias == n.realName {
-				a.alias = true
-			}
-			if kind == specURL && sameAddress(e.Spec, n.resolved) {
-				a.matched = true
+			to := int32(e.To)
+			ask(to)
+			if target := t.target(to); target != to {
+				ask(target) // behind the link: a package of a store, or a directory
 			}
 		}
 	}
@@ -282,14 +294,6 @@ func (t *tree) registryNode(n *node, a *asked, from specKind) (verdict, error) {
 		return unknown(err.Error())
 	}
 	return verdict{id: id, spec: a.spec}, nil
-}
-
-// checkAlias warns where an entry holds a package of another name than its folder's and nobody asked for that.
-func (t *tree) checkAlias(n *node, a *asked, real string) {
-	if a.alias || a.kinds == 0 || !n.has(isInstalled) {
-		return
-	}
-	t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(real), quoteShort(a.spec))
 }
 
 // sourceOf names the source of something asked for in the given ways; of several, the one it was fetched from.
@@ -507,6 +511,7 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 		pkg.Nodes = append(pkg.Nodes, newIndex[i])
 		p.Nodes[newIndex[i]].Package = last
 		pkg.Direct = pkg.Direct || direct[newIndex[i]]
+		pkg.Unasked = pkg.Unasked || v.unasked
 		pkg.HasInstallScript = pkg.HasInstallScript || n.has(hasScript)
 		common = n.everywhere(common)
 		pkg.Dev, pkg.Optional = common&isDev != 0, common&isOptional != 0
