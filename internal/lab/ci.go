@@ -15,6 +15,8 @@ type CI interface {
 	Identity() Identity
 	// Statement is the provenance that npm generates in this run.
 	Statement(name, version string, sha512 []byte) *Statement
+	// claims are those of its identity token; an empty one is left out.
+	claims() map[string]string
 	// predicateType is what the registry announces for it.
 	predicateType() string
 }
@@ -88,18 +90,39 @@ func (g *GitHubRun) invocation() string {
 	return "https://github.com/" + g.Repository + "/actions/runs/" + g.RunID + "/attempts/" + g.RunAttempt
 }
 
-// Identity is the certificate's content (fulcio config/identity/config.yaml, github-workflow).
-func (g *GitHubRun) Identity() Identity {
-	const url = "https://github.com/"
+// Identity is what the certificate authority writes for this run's token.
+func (g *GitHubRun) Identity() Identity { return githubIdentity(g.claims()) }
+
+// claims are those of the run's identity token (docs.github.com, OpenID Connect reference).
+func (g *GitHubRun) claims() map[string]string {
 	owner, _, _ := strings.Cut(g.Repository, "/")
-	signer := url + or(g.Signer, g.workflowRef())
+	kind := "branch"
+	if strings.HasPrefix(g.Ref, "refs/tags/") {
+		kind = "tag"
+	}
 	configSHA := or(g.WorkflowSHA, g.SHA)
+	return map[string]string{
+		"iss": g.Issuer, "sub": g.Subject, "repository": g.Repository, "repository_id": g.RepositoryID,
+		"repository_owner": owner, "repository_owner_id": g.OwnerID, "repository_visibility": g.Visibility,
+		"ref": g.Ref, "ref_type": kind, "ref_protected": "true", "sha": g.SHA, "event_name": g.Event, "actor": "lab",
+		"workflow": g.WorkflowName, "workflow_ref": g.workflowRef(), "workflow_sha": configSHA,
+		"job_workflow_ref": or(g.Signer, g.workflowRef()), "job_workflow_sha": or(g.SignerSHA, configSHA),
+		"runner_environment": g.Runner, "environment": g.Environment, "run_id": g.RunID, "run_number": "1", "run_attempt": g.RunAttempt,
+	}
+}
+
+// githubIdentity turns claims into a certificate's content (fulcio config/identity/config.yaml, github-workflow).
+func githubIdentity(c map[string]string) Identity {
+	const url = "https://github.com/"
+	signer := url + c["job_workflow_ref"]
 	return Identity{SAN: signer, Extensions: map[int]string{
-		1: g.Issuer, 2: g.Event, 3: g.SHA, 4: g.WorkflowName, 5: g.Repository, 6: g.Ref,
-		8: g.Issuer, 9: signer, 10: or(g.SignerSHA, configSHA), 11: g.Runner,
-		12: url + g.Repository, 13: g.SHA, 14: g.Ref, 15: g.RepositoryID, 16: url + owner, 17: g.OwnerID,
-		18: url + g.workflowRef(), 19: configSHA, 20: g.Event, 21: g.invocation(),
-		22: g.Visibility, 23: g.Environment, 24: g.Subject,
+		1: c["iss"], 2: c["event_name"], 3: c["sha"], 4: c["workflow"], 5: c["repository"], 6: c["ref"],
+		8: c["iss"], 9: signer, 10: c["job_workflow_sha"], 11: c["runner_environment"],
+		12: url + c["repository"], 13: c["sha"], 14: c["ref"], 15: c["repository_id"],
+		16: url + c["repository_owner"], 17: c["repository_owner_id"],
+		18: url + c["workflow_ref"], 19: c["workflow_sha"], 20: c["event_name"],
+		21: url + c["repository"] + "/actions/runs/" + c["run_id"] + "/attempts/" + c["run_attempt"],
+		22: c["repository_visibility"], 23: c["environment"], 24: c["sub"],
 	}}
 }
 
@@ -183,18 +206,44 @@ func GitLab(project string) *GitLabJob {
 	}
 }
 
-// Identity is the certificate's content (fulcio config/identity/config.yaml, gitlab-pipeline). Fulcio writes
-// https://gitlab.com into the URLs of 12, 16 and 21 whichever instance the token is from.
-func (g *GitLabJob) Identity() Identity {
+// Identity is what the certificate authority writes for this job's token.
+func (g *GitLabJob) Identity() Identity { return gitlabIdentity(g.claims()) }
+
+// ref is the job's ref as GitLab has it: the short name, and branch or tag.
+func (g *GitLabJob) ref() (short, kind string) {
+	if tag, ok := strings.CutPrefix(g.Ref, "refs/tags/"); ok {
+		return tag, "tag"
+	}
+	return strings.TrimPrefix(g.Ref, "refs/heads/"), "branch"
+}
+
+func (g *GitLabJob) namespace() string { return g.Project[:max(strings.LastIndex(g.Project, "/"), 0)] }
+
+// claims are those of the job's identity token (docs.gitlab.com, ID token authentication).
+func (g *GitLabJob) claims() map[string]string {
+	short, kind := g.ref()
+	return map[string]string{
+		"iss": g.Issuer, "sub": g.Subject, "project_path": g.Project, "project_id": g.ProjectID, "project_visibility": g.Visibility,
+		"namespace_path": g.namespace(), "namespace_id": g.NamespaceID, "ref": short, "ref_type": kind, "ref_path": g.Ref,
+		"ref_protected": "true", "sha": g.SHA, "pipeline_source": g.Source, "pipeline_id": g.PipelineID, "job_id": g.JobID,
+		"ci_config_ref_uri": g.Host + "/" + g.Project + "//" + g.Config + "@" + g.Ref, "ci_config_sha": or(g.ConfigSHA, g.SHA),
+		"runner_id": g.RunnerID, "runner_environment": g.Runner, "environment": g.Environment, "user_login": "lab",
+	}
+}
+
+// gitlabIdentity turns claims into a certificate's content (fulcio config/identity/config.yaml, gitlab-pipeline).
+// Fulcio writes https://gitlab.com into the URLs of 12, 16 and 21 whichever instance the token is from.
+func gitlabIdentity(c map[string]string) Identity {
 	const url = "https://gitlab.com/"
-	namespace := g.Project[:max(strings.LastIndex(g.Project, "/"), 0)]
-	config := "https://" + g.Host + "/" + g.Project + "//" + g.Config + "@" + g.Ref
-	configSHA := or(g.ConfigSHA, g.SHA)
+	config, ref := "https://"+c["ci_config_ref_uri"], "refs/tags/"+c["ref"]
+	if c["ref_type"] == "branch" {
+		ref = "refs/heads/" + c["ref"]
+	}
 	return Identity{SAN: config, Extensions: map[int]string{
-		1: g.Issuer, 8: g.Issuer, 9: config, 10: configSHA, 11: g.Runner,
-		12: url + g.Project, 13: g.SHA, 14: g.Ref, 15: g.ProjectID, 16: url + namespace, 17: g.NamespaceID,
-		18: config, 19: configSHA, 20: g.Source, 21: url + g.Project + "/-/jobs/" + g.JobID,
-		22: g.Visibility, 23: g.Environment, 24: g.Subject,
+		1: c["iss"], 8: c["iss"], 9: config, 10: c["ci_config_sha"], 11: c["runner_environment"],
+		12: url + c["project_path"], 13: c["sha"], 14: ref, 15: c["project_id"], 16: url + c["namespace_path"], 17: c["namespace_id"],
+		18: config, 19: c["ci_config_sha"], 20: c["pipeline_source"], 21: url + c["project_path"] + "/-/jobs/" + c["job_id"],
+		22: c["project_visibility"], 23: c["environment"], 24: c["sub"],
 	}}
 }
 
@@ -204,10 +253,7 @@ func (g *GitLabJob) predicateType() string { return PredicateSLSAv02 }
 func (g *GitLabJob) Statement(name, version string, sha512 []byte) *Statement {
 	project := "https://gitlab.com/" + g.Project
 	slash := strings.LastIndex(g.Project, "/")
-	kind, short := "branch", strings.TrimPrefix(g.Ref, "refs/heads/")
-	if tag, ok := strings.CutPrefix(g.Ref, "refs/tags/"); ok {
-		kind, short = "tag", tag
-	}
+	short, kind := g.ref()
 	parameters := object{
 		"CI": "true", "CI_API_V4_URL": "https://gitlab.com/api/v4", "CI_COMMIT_REF_NAME": short, "CI_COMMIT_REF_PROTECTED": "true",
 		"CI_COMMIT_REF_SLUG": short, "CI_COMMIT_SHA": g.SHA, "CI_COMMIT_SHORT_SHA": g.SHA[:min(8, len(g.SHA))],

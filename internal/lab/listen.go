@@ -51,7 +51,7 @@ func (l *Lab) Listen(o ServerOptions) (*Server, error) {
 	s.URL = s.Origin + o.Path
 	s.rendered.answers = map[answerKey]*answer{}
 	s.listener = &countingListener{ln, &s.sent, &s.received}
-	s.http = &http.Server{Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second}
+	s.http = &http.Server{ErrorLog: quiet, Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 30 * time.Second}
 	l.mu.Lock()
 	if l.registry == "" {
 		l.registry = s.URL

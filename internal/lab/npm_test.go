@@ -72,3 +72,46 @@ func TestNPM(t *testing.T) {
 		t.Errorf("npm accepts another version's attestations: %s", out)
 	}
 }
+
+// TestNPMPublish lets an unmodified npm publish with provenance as a job of GitHub Actions, by a trusted publisher's
+// token, and audit the outcome.
+func TestNPMPublish(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts npm several times")
+	}
+	if _, err := exec.LookPath("npm"); err != nil {
+		t.Skip("npm is not installed")
+	}
+	l, err := lab.New(lab.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := l.ListenProxy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.Close() })
+	services := listenServices(t, l)
+	env, err := p.NPMEnv(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publish(t, l, lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "0.9.0"}, At: l.Now().Add(-time.Hour)}) // a trusted publisher needs a package
+	dir := t.TempDir()
+	manifest := `{"name":"@acme/widget","version":"1.0.0","repository":"github:acme/widget"}`
+	if err := os.WriteFile(dir+"/package.json", []byte(manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	job := append(env, services.GitHubEnv(lab.GitHub("acme/widget"))...)
+	if out, ok := npm(t, dir, job, "publish", "--access", "public"); !ok {
+		t.Fatalf("npm publish: %s\nrefused: %v\nrequests: %+v", out, p.Refused(), p.Registry.Requests())
+	}
+	app := t.TempDir()
+	if out, ok := npm(t, app, env, "install", "@acme/widget@1.0.0"); !ok {
+		t.Fatalf("npm install: %s", out)
+	}
+	out, ok := npm(t, app, env, "audit", "signatures")
+	if !ok || !strings.Contains(out, "1 package has a verified attestation") {
+		t.Errorf("npm audit signatures: %s", out)
+	}
+}

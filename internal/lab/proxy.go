@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -22,6 +23,11 @@ import (
 const (
 	HostRegistry = "registry.npmjs.org"
 	HostTUF      = "tuf-repo-cdn.sigstore.dev"
+	HostFulcio   = "fulcio.sigstore.dev"
+	HostRekor    = "rekor.sigstore.dev"
+	HostTSA      = "timestamp.sigstore.dev"
+	HostGitHub   = "token.actions.githubusercontent.com" // the issuer of GitHub's tokens
+	HostGitLab   = "gitlab.com"                          // likewise
 )
 
 // A Proxy is an HTTPS proxy on loopback that stands in for the public services: it answers for their names itself,
@@ -75,8 +81,12 @@ func (l *Lab) ListenProxy(registries ...*Server) (*Proxy, error) {
 	for _, r := range registries {
 		p.tuf.Registries = append(p.tuf.Registries, strings.TrimPrefix(r.URL, "http://"))
 	}
-	p.hosts = map[string]http.Handler{HostTUF: http.HandlerFunc(p.serveTUF), HostRegistry: http.HandlerFunc(p.Registry.serve)}
-	p.server = &http.Server{Handler: http.HandlerFunc(p.connect), ReadHeaderTimeout: 30 * time.Second}
+	p.hosts = map[string]http.Handler{
+		HostTUF: http.HandlerFunc(p.serveTUF), HostRegistry: http.HandlerFunc(p.Registry.serve),
+		HostFulcio: l.fulcioHandler(), HostRekor: l.Rekor.handler(l), HostTSA: l.tsaHandler(),
+		HostGitHub: l.issuer(IssuerGitHub, IssuerGitHub), HostGitLab: l.issuer(IssuerGitLab, IssuerGitLab),
+	}
+	p.server = &http.Server{ErrorLog: quiet, Handler: http.HandlerFunc(p.connect), ReadHeaderTimeout: 30 * time.Second}
 	go func() {
 		defer close(p.served)
 		p.server.Serve(ln) // ends with Close
@@ -156,13 +166,16 @@ func (p *Proxy) connect(w http.ResponseWriter, r *http.Request) {
 		NextProtos:     []string{"http/1.1"},
 	})
 	ln := &oneConn{conn: secure, closed: make(chan struct{})}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
+	srv := &http.Server{Handler: h, ErrorLog: quiet, ReadHeaderTimeout: 30 * time.Second, ConnState: func(_ net.Conn, state http.ConnState) {
 		if state == http.StateClosed || state == http.StateHijacked {
 			ln.Close()
 		}
 	}}
 	srv.Serve(ln) // ends with the connection
 }
+
+// quiet drops what net/http would log of clients that leave in the middle; on a lab's page and in a test it is noise.
+var quiet = log.New(io.Discard, "", 0)
 
 // certificate makes a server certificate for a host, once.
 func (p *Proxy) certificate(host string) (*tls.Certificate, error) {
@@ -234,6 +247,8 @@ func (p *Proxy) NPMEnv(dir string) ([]string, error) {
 	return []string{
 		"HTTPS_PROXY=" + p.URL, "https_proxy=" + p.URL, "NO_PROXY=127.0.0.1,localhost", "no_proxy=127.0.0.1,localhost",
 		"HTTP_PROXY=", "http_proxy=", "NODE_EXTRA_CA_CERTS=" + ca, "npm_config_cache=" + cache, "npm_config_userconfig=" + rc,
+		// Where a machine's own npm configuration names a cafile, NODE_EXTRA_CA_CERTS does not count for the registry.
+		"npm_config_cafile=" + ca,
 		"XDG_DATA_HOME=" + filepath.Join(dir, "data"),
 	}, nil
 }

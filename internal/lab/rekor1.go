@@ -32,25 +32,30 @@ type RekorV1 struct {
 	mu     sync.Mutex
 	tree   tree
 	leaves []logged
+	byHash map[[32]byte]int64 // index by leaf hash
 }
 
 // logged is one leaf with the time it was added.
 type logged struct {
 	body []byte
-	at   int64 // Unix seconds
+	at   int64    // Unix seconds
+	keys []string // what the search index finds it by
 }
 
 func newRekorV1(l *Lab, label, host string) *RekorV1 {
-	r := &RekorV1{host: host, key: l.ecKey(elliptic.P256(), label)}
+	r := &RekorV1{host: host, key: l.ecKey(elliptic.P256(), label), byHash: map[[32]byte]int64{}}
 	for range firstEntries {
-		r.push(filler(r.tree.size()), l.start.Unix())
+		r.push(filler(r.tree.size()), l.start.Unix(), nil)
 	}
 	return r
 }
 
-func (r *RekorV1) push(body []byte, at int64) int64 {
-	r.leaves = append(r.leaves, logged{body, at})
-	return r.tree.add(leafHash(body))
+func (r *RekorV1) push(body []byte, at int64, keys []string) int64 {
+	r.leaves = append(r.leaves, logged{body, at, keys})
+	h := leafHash(body)
+	n := r.tree.add(h)
+	r.byHash[h] = n
+	return n
 }
 
 // ID is the log's identifier, SHA-256 over its DER public key.
@@ -117,9 +122,9 @@ func (r *RekorV1) add(rec *Record, at time.Time, t *LogTamper) (*Entry, error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	index := r.push(body, at.Unix())
+	index := r.push(body, at.Unix(), rec.indexKeys())
 	for range index % 3 { // others get in before the checkpoint is made
-		r.push(filler(r.tree.size()), at.Unix())
+		r.push(filler(r.tree.size()), at.Unix(), nil)
 	}
 	e := r.entry(index, rec.Kind, t)
 	if t.Entry != nil {
