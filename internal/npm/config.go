@@ -121,7 +121,7 @@ type Config struct {
 }
 
 // Format keeps every verb of package fmt from printing secrets.
-func (c *Config) Format(f fmt.State, _ rune) { fmt.Fprint(f, "npm configuration") }
+func (c Config) Format(f fmt.State, _ rune) { fmt.Fprint(f, "npm configuration") }
 
 // projectMayNotSet lists what a project's own file may not say, with the reason told to the user. A
 // project must not choose whom to trust, nor where the files of its user lie.
