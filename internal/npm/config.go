@@ -296,6 +296,31 @@ func rawSettings(sources []Source, env func(string) (string, bool)) ([]rawSettin
 	return all, nil
 }
 
+// EnvSetting returns what the environment, given as NAME=VALUE, says about one key, such as "userconfig", "" for
+// nothing. It serves to find the other files before [ParseConfig] is called, and judges as that does:
+// what npm run only repeats from the project's own file, whose bytes project holds, does not count.
+func EnvSetting(key string, environ []string, project []byte) string {
+	env := func(name string) (string, bool) {
+		for _, variable := range environ {
+			if value, ok := strings.CutPrefix(variable, name+"="); ok {
+				return value, true
+			}
+		}
+		return "", false
+	}
+	settings, err := rawSettings([]Source{{Level: LevelProject, Data: project}, EnvSource(environ)}, env)
+	if err != nil {
+		return ""
+	}
+	for _, s := range slices.Backward(settings) {
+		if s.level == LevelEnv && s.key == key {
+			value, _, _ := expandEnv(strings.TrimFunc(s.texts[0], isSpaceJS), env)
+			return value
+		}
+	}
+	return ""
+}
+
 // environmentKey returns the key that results when npm writes a key into the environment and reads it back.
 func environmentKey(key string) string {
 	if key == "" || strings.HasPrefix(key, "//") {

@@ -406,6 +406,29 @@ func TestEnvironmentOfScripts(t *testing.T) {
 	}
 }
 
+func TestEnvSetting(t *testing.T) {
+	under := []string{"HOME=/home/u", "npm_lifecycle_event=test", "npm_config_userconfig=${HOME}/evil"}
+	tests := []struct {
+		environ       []string
+		project, want string
+	}{
+		{nil, "", ""},
+		{under, "", "/home/u/evil"},
+		{under, "userconfig=evil", ""},
+		{under, "UserConfig=evil", ""},
+		{under, "user${NO?}config=evil", ""},
+		{under, "globalconfig=evil", ""},
+		{under[2:], "userconfig=evil", "${HOME}/evil"}, // not under npm, so the user's own
+		{append(under, "NPM_CONFIG_USERCONFIG=/mine"), "userconfig=evil", "/mine"},
+		{under, strings.Repeat(" ", 2<<20), ""},
+	}
+	for _, tt := range tests {
+		if got := npm.EnvSetting("userconfig", tt.environ, []byte(tt.project)); got != tt.want {
+			t.Errorf("with %.40q userconfig is %q, want %q", tt.project, got, tt.want)
+		}
+	}
+}
+
 func TestCredentials(t *testing.T) {
 	c := parse(t, nil, nil, source(npm.LevelUser,
 		"//token.example/:_authToken=t1",
