@@ -64,6 +64,11 @@ func ReadTrustedRoot(data []byte) (*sigstore.TrustedRoot, []byte, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	for i, doc := range docs {
+		if _, err := sigstore.ParseTrustedRoot(doc); err != nil {
+			return nil, nil, fmt.Errorf("trusted root %d of %d: %w", i+1, len(docs), err)
+		}
+	}
 	root, err := sigstore.ParseTrustedRoot(merged)
 	return root, merged, err
 }
