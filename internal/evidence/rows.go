@@ -88,18 +88,20 @@ func (c *Collector) KeepRow(q Query, ev *Evidence, class Class, value []byte) {
 	}
 	p := ev.prints()
 	key := p.rowKey(&q)
-	if r, ok := c.store.row(key); ok && r.class == class && class == Lasting && string(r.value) == string(value) {
-		return
+	r := row{class, c.now().UTC(), sha256.Sum256(value)}
+	_, known := c.store.row(key, func(old row) bool {
+		return old.class == class && old.value == r.value && (class == Lasting || !old.at.Before(r.at))
+	})
+	if !known {
+		c.store.putBlob(value)
+		c.store.putRow(key, r)
 	}
-	c.store.putRow(key, row{class, c.now().UTC(), value})
 }
 
-func (c *Collector) rowFor(q *Query, p *prints) ([]byte, bool) {
-	r, ok := c.store.row(p.rowKey(q))
-	if !ok || r.class == Passing && !c.fresh(r.at, c.lifetime.Row) || r.class != Passing && r.class != Lasting {
-		return nil, false
-	}
-	return r.value, true
+func (c *Collector) rowFor(q *Query, p *prints) (value []byte, ok bool) {
+	return c.store.row(p.rowKey(q), func(r row) bool {
+		return r.class == Lasting || r.class == Passing && c.fresh(r.at, c.lifetime.Row)
+	})
 }
 
 // Prints are what is left of evidence when only equality matters: the same whether made from the bytes or

@@ -168,7 +168,7 @@ func warm(tb testing.TB, dir string, key []byte) ([]Query, *fakeRegistry) {
 	c := NewCollector(CollectorOptions{Store: store, Fetcher: FetcherFor(f, func(r *reply) Response { return Response{Status: 200, Body: r.body} })})
 	for _, q := range queries {
 		ev := c.Collect(context.Background(), q.Request)
-		c.KeepRow(q, ev, Lasting, bytes.Repeat([]byte("row "), 1000))
+		c.KeepRow(q, ev, Lasting, append(bytes.Repeat([]byte("row "), 1000), q.ID.Name...))
 	}
 	if err := store.Close(); err != nil {
 		tb.Fatal(err)
@@ -200,7 +200,7 @@ func TestWarmAuditAsksNothing(t *testing.T) {
 	}
 	c := NewCollector(CollectorOptions{Store: store, Fetcher: FetcherFor(f, func(r *reply) Response { return Response{Status: 200, Body: r.body} })})
 	parallel(queries, func(q Query) {
-		if row, ok := c.Lookup(q); !ok || len(row) != 4000 {
+		if row, ok := c.Lookup(q); !ok || len(row) != 4000+len(q.ID.Name) {
 			t.Errorf("%s: row of %d bytes, %v", q.ID, len(row), ok)
 		}
 		if ev := c.Collect(context.Background(), q.Request); ev.Document.State != Served || !ev.FromCache {

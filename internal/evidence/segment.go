@@ -36,7 +36,7 @@ type kind byte
 const (
 	kindBlob  kind = 'b' // key: SHA-256 of the record
 	kindEntry kind = 'e' // key: digest of what the entry is about; several may be kept, see [mergeEntries]
-	kindRow   kind = 'r' // key: digest of all inputs of a verdict
+	kindRow   kind = 'r' // key: digest of all inputs of a verdict; what they gave is a blob
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -83,9 +83,9 @@ func compareSlots(a, b slot) int {
 type segment struct {
 	name     string // base name
 	file     *os.File
-	size     int64
 	modified time.Time
-	table    []byte // sorted slots, checked
+	records  int64  // bytes of them
+	table    []byte // slots; sorted, unless somebody made it to be searched in vain
 	used     atomic.Bool
 }
 
@@ -128,24 +128,15 @@ func newSegment(f *os.File) (*segment, error) {
 	if crc32.Checksum(table, castagnoli) != binary.BigEndian.Uint32(trailer[12:]) {
 		return nil, errDamaged
 	}
-	s := &segment{name: info.Name(), file: f, size: info.Size(), modified: info.ModTime(), table: table}
-	var last slot
-	for i := range s.len() {
-		at := s.slot(i)
-		if at.length > maxRecord || at.offset < 0 || at.offset > start || int64(at.length) > start-at.offset ||
-			i > 0 && compareSlots(last, at) > 0 {
-			return nil, errDamaged
-		}
-		last = at
-	}
-	return s, nil
+	return &segment{name: info.Name(), file: f, modified: info.ModTime(), records: start, table: table}, nil
 }
 
 func (s *segment) len() int        { return len(s.table) / slotSize }
 func (s *segment) slot(i int) slot { return parseSlot(s.table[i*slotSize:]) }
 
-// find appends the slots of one key, in no particular order.
-func (s *segment) find(to []place, k kind, key sum) []place {
+// find calls yield with each place of one key, in no particular order, until it returns false. It reports
+// whether there may be more.
+func (s *segment) find(k kind, key sum, yield func(place) bool) bool {
 	var want [33]byte
 	want[0] = byte(k)
 	copy(want[1:], key[:])
@@ -158,13 +149,12 @@ func (s *segment) find(to []place, k kind, key sum) []place {
 			high = mid
 		}
 	}
-	for ; low < s.len(); low++ {
-		if !bytes.Equal(s.table[low*slotSize:low*slotSize+33], want[:]) {
-			break
+	for ; low < s.len() && bytes.Equal(s.table[low*slotSize:low*slotSize+33], want[:]); low++ {
+		if !yield(place{segment: s, file: s.file, slot: s.slot(low)}) {
+			return false
 		}
-		to = append(to, place{segment: s, file: s.file, slot: s.slot(low)})
 	}
-	return to
+	return true
 }
 
 // A place is one record in one file.
@@ -176,6 +166,10 @@ type place struct {
 
 // read returns the record, or errDamaged.
 func (p place) read() ([]byte, error) {
+	if n := int64(p.slot.length); n > maxRecord ||
+		p.segment != nil && (p.slot.offset < 0 || p.slot.offset > p.segment.records-n) {
+		return nil, errDamaged
+	}
 	b := make([]byte, p.slot.length)
 	if _, err := p.file.ReadAt(b, p.slot.offset); err != nil && len(b) > 0 {
 		return nil, err
@@ -228,12 +222,15 @@ func (d *draft) add(k kind, key sum, record []byte) error {
 	return nil
 }
 
-// find appends the places of one key, newest first.
-func (d *draft) find(to []place, k kind, key sum) []place {
+// find calls yield with each place of one key, newest first, until it returns false. It reports whether
+// there may be more.
+func (d *draft) find(k kind, key sum, yield func(place) bool) bool {
 	for _, i := range slices.Backward(d.index[draftKey{k, key}]) {
-		to = append(to, place{file: d.file, slot: d.slots[i]})
+		if !yield(place{file: d.file, slot: d.slots[i]}) {
+			return false
+		}
 	}
-	return to
+	return true
 }
 
 // seal completes the file and gives it its name. The draft is closed, whatever comes of it.

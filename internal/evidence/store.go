@@ -4,15 +4,18 @@ import (
 	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -48,7 +51,8 @@ type Store struct {
 	now      func() time.Time
 
 	mu       sync.RWMutex
-	segments []*segment
+	segments []*segment // the newest first
+	last     atomic.Pointer[segment]
 	draft    *draft
 	err      error // the first one of writing
 }
@@ -58,10 +62,10 @@ const (
 	segmentPrefix = "seg-"
 	draftPrefix   = "tmp-"
 
-	maxSegments   = 512      // read at once
-	maxTables     = 64 << 20 // bytes of their tables
-	smallSegment  = 8 << 20  // bytes; segments up to this size are merged when there are many
-	manySegments  = 12
+	maxSegments   = 64       // each costs every search a little
+	maxTables     = 64 << 20 // bytes, of all segments
+	smallSegment  = 8 << 20  // bytes
+	manySegments  = 12       // small ones; more are merged
 	mergedSegment = 64 << 20 // bytes, about
 	draftLifetime = 24 * time.Hour
 	touchEvery    = time.Hour
@@ -124,6 +128,7 @@ func (s *Store) closeSegments() {
 		g.file.Close()
 	}
 	s.segments = nil
+	s.last.Store(nil)
 }
 
 // listSegments returns the names of the segments in a directory, the newest first.
@@ -233,16 +238,32 @@ func (s *Store) add(k kind, key sum, record []byte) {
 	}
 }
 
-// find returns where records of a key lie, the newest file first. s.mu is held.
-func (s *Store) find(k kind, key sum) []place {
-	places := make([]place, 0, 4)
-	if s.draft != nil {
-		places = s.draft.find(places, k, key)
+// find ranges over where records of a key lie. s.mu is held. The segment that the last one was read from
+// comes first: what one audit wrote, another reads, and the first record that is found mostly ends a search.
+func (s *Store) find(k kind, key sum) iter.Seq[place] {
+	return func(yield func(place) bool) {
+		if s.draft != nil && !s.draft.find(k, key, yield) {
+			return
+		}
+		last := s.last.Load()
+		if last != nil && !last.find(k, key, yield) {
+			return
+		}
+		for _, g := range s.segments {
+			if g != last && !g.find(k, key, yield) {
+				return
+			}
+		}
 	}
-	for _, g := range s.segments {
-		places = g.find(places, k, key)
+}
+
+// read returns the record at a place.
+func (s *Store) read(p place) ([]byte, error) {
+	b, err := p.read()
+	if err == nil && p.segment != nil && s.last.Load() != p.segment {
+		s.last.Store(p.segment)
 	}
-	return places
+	return b, err
 }
 
 // blob returns the bytes with a digest. A damaged blob is not there.
@@ -253,8 +274,8 @@ func (s *Store) blob(key sum) ([]byte, bool) {
 }
 
 func (s *Store) readBlob(key sum) ([]byte, bool) {
-	for _, p := range s.find(kindBlob, key) {
-		if b, err := p.read(); err == nil && sha256.Sum256(b) == key {
+	for p := range s.find(kindBlob, key) {
+		if b, err := s.read(p); err == nil && sha256.Sum256(b) == key {
 			return b, true
 		}
 	}
@@ -268,7 +289,12 @@ func (s *Store) has(key sum) bool {
 	return s.hasLocked(key)
 }
 
-func (s *Store) hasLocked(key sum) bool { return len(s.find(kindBlob, key)) > 0 }
+func (s *Store) hasLocked(key sum) bool {
+	for range s.find(kindBlob, key) {
+		return true
+	}
+	return false
+}
 
 // putBlob keeps bytes and returns their digest.
 func (s *Store) putBlob(b []byte) sum {
@@ -292,8 +318,8 @@ func (s *Store) entry(about subject) (e *entry, authenticated bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var all []candidate
-	for _, p := range s.find(kindEntry, key) {
-		if b, err := p.read(); err == nil {
+	for p := range s.find(kindEntry, key) {
+		if b, err := s.read(p); err == nil {
 			if c, ok := s.parseEntry(key, b); ok && c.subject == about && s.believable(c.at) {
 				all = append(all, c)
 			}
@@ -335,42 +361,39 @@ func (s *Store) putEntry(e *entry) {
 	s.add(kindEntry, key, record)
 }
 
-// A row is the result kept for some inputs.
+// A row says which result some inputs gave. The result is a blob, so that keeping it again costs little.
 type row struct {
 	class Class
 	at    time.Time
-	value []byte
+	value sum
 }
 
-const rowHeader = 32 + 1 + 8 // MAC, class, nanoseconds since 1970
+const rowSize = 32 + 1 + 8 + 32 // MAC, class, nanoseconds since 1970, digest
 
-// row returns the authenticated row of a key.
-func (s *Store) row(key sum) (row, bool) {
+// row returns an authenticated row of a key that is acceptable, and its value.
+func (s *Store) row(key sum, accept func(row) bool) (value []byte, ok bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var best row
-	found := false
-	for _, p := range s.find(kindRow, key) {
-		b, err := p.read()
+	for p := range s.find(kindRow, key) {
+		b, err := s.read(p)
 		if err != nil {
 			continue
 		}
-		if r, ok := s.parseRow(key, b); ok && (!found || r.at.After(best.at)) {
-			best, found = r, true
+		if r, ok := s.parseRow(key, b); ok && accept(r) {
+			if value, ok := s.readBlob(r.value); ok {
+				return value, true
+			}
 		}
 	}
-	return best, found
+	return nil, false
 }
 
 func (s *Store) parseRow(key sum, b []byte) (row, bool) {
-	if len(b) < rowHeader || !s.auth.holds(b[:32], domainRow, key[:], b[32:]) {
+	if len(b) != rowSize || !s.auth.holds(b[:32], domainRow, key[:], b[32:]) {
 		return row{}, false
 	}
-	nanos := int64(0)
-	for _, c := range b[33:rowHeader] {
-		nanos = nanos<<8 | int64(c)
-	}
-	return row{Class(b[32]), time.Unix(0, nanos).UTC(), b[rowHeader:]}, true
+	nanos := int64(binary.BigEndian.Uint64(b[33:]))
+	return row{Class(b[32]), time.Unix(0, nanos).UTC(), sum(b[41:])}, true
 }
 
 // putRow keeps a row; without a key there is no use in it.
@@ -378,13 +401,10 @@ func (s *Store) putRow(key sum, r row) {
 	if !s.auth.keyed {
 		return
 	}
-	b := make([]byte, rowHeader, rowHeader+len(r.value))
-	b[32] = byte(r.class)
-	nanos := r.at.UnixNano()
-	for i := range 8 {
-		b[33+i] = byte(nanos >> (56 - 8*i))
-	}
-	b = append(b, r.value...)
+	b := make([]byte, 32, rowSize)
+	b = append(b, byte(r.class))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.at.UnixNano()))
+	b = append(b, r.value[:]...)
 	mac := s.auth.mac(domainRow, key[:], b[32:])
 	copy(b, mac[:])
 	s.mu.Lock()

@@ -2,7 +2,6 @@ package evidence
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"os"
 	"path/filepath"
 	"slices"
@@ -10,8 +9,7 @@ import (
 	"time"
 )
 
-// tidy bounds the number of segments by merging small ones, and their size by removing those that were not
-// used for longest. Other processes may do the same at the same time: then something is kept twice for
+// tidy bounds the segments in size and number: those not used for longest are removed, and small ones merged. Other processes may do the same at the same time: then something is kept twice for
 // a while, or one more segment goes than had to. No segment of this store is open meanwhile.
 func (s *Store) tidy() {
 	type file struct {
@@ -42,7 +40,7 @@ func (s *Store) tidy() {
 	for _, f := range files {
 		total += f.size
 	}
-	for len(files) > 0 && total > s.maxBytes {
+	for len(files) > maxSegments || len(files) > 0 && total > s.maxBytes {
 		// One that another process holds open cannot be removed on Windows; it goes another time.
 		if err := os.Remove(filepath.Join(s.dir, files[0].name)); err == nil || os.IsNotExist(err) {
 			total -= files[0].size
@@ -55,16 +53,16 @@ func (s *Store) tidy() {
 		return
 	}
 	slices.SortFunc(small, func(a, b file) int { return cmp.Compare(a.size, b.size) })
-	var merge []string
+	var names []string
 	room := min(mergedSegment, s.draftBytes())
 	for _, f := range small {
 		if room -= f.size; room < 0 {
 			break
 		}
-		merge = append(merge, f.name)
+		names = append(names, f.name)
 	}
-	if len(merge) > 1 {
-		s.merge(merge)
+	if len(names) > 1 {
+		s.merge(names)
 	}
 }
 
@@ -138,6 +136,8 @@ func (s *Store) merge(names []string) {
 // distil returns the records worth keeping of those under one key.
 func (s *Store) distil(k kind, key sum, places []place) [][]byte {
 	var records [][]byte
+	var row []byte // our own
+	var newest time.Time
 	for _, p := range places {
 		b, err := p.read()
 		if err != nil {
@@ -145,21 +145,21 @@ func (s *Store) distil(k kind, key sum, places []place) [][]byte {
 		}
 		switch k {
 		case kindBlob:
-			if sha256.Sum256(b) == key {
-				return [][]byte{b}
-			}
-			continue
+			return [][]byte{b} // whether it hashes to its key is seen when it is used
 		case kindRow:
-			if _, ok := s.parseRow(key, b); ok {
-				return [][]byte{b}
+			if r, ok := s.parseRow(key, b); ok && (row == nil || r.at.After(newest)) {
+				row, newest = b, r.at
 			}
 		}
 		if !slices.ContainsFunc(records, func(o []byte) bool { return string(o) == string(b) }) {
 			records = append(records, b)
 		}
 	}
-	if k == kindEntry {
+	switch {
+	case k == kindEntry:
 		return s.distilEntries(key, records)
+	case row != nil:
+		return [][]byte{row}
 	}
 	// Rows under another key: some other machine's, which may come back for them.
 	return records[:min(len(records), 2)]
