@@ -52,7 +52,7 @@ func (l *Lab) serveSigningCert(w http.ResponseWriter, r *http.Request) {
 	}
 	claims, err := l.claimsOf(req.Credentials.Token, "sigstore")
 	if err != nil {
-		gatewayError(w, http.StatusBadRequest, 3, fmt.Errorf("There was an error processing the identity token: %w", err))
+		gatewayError(w, http.StatusBadRequest, 3, refuse(http.StatusBadRequest, "There was an error processing the identity token: %v", err))
 		return
 	}
 	id, err := identityOf(claims)
@@ -134,7 +134,7 @@ func requestedKey(text string, proof, csr []byte, subject string) (*ecdsa.Public
 	}
 	digest := sha256.Sum256([]byte(subject))
 	if !ecdsa.VerifyASN1(pub, digest[:], proof) {
-		return nil, errors.New("The signature supplied in the request could not be verified") // Fulcio's words
+		return nil, refuse(http.StatusBadRequest, "The signature supplied in the request could not be verified") // Fulcio's words
 	}
 	return pub, nil
 }

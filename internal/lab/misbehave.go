@@ -85,6 +85,18 @@ func RetryAfter(code int, seconds int) Fault {
 	}}
 }
 
+// RequireToken answers 401 unless the request carries this bearer token.
+func RequireToken(token string) Fault {
+	return Fault{do: func(w http.ResponseWriter, r *http.Request, honest http.HandlerFunc) {
+		if r.Header.Get("Authorization") != "Bearer "+token {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			reply(w, http.StatusUnauthorized, object{"error": "authentication required"})
+			return
+		}
+		honest(w, r)
+	}}
+}
+
 // Body answers 200 with these bytes.
 func Body(contentType string, body []byte) Fault {
 	return Fault{do: func(w http.ResponseWriter, _ *http.Request, _ http.HandlerFunc) {

@@ -22,8 +22,10 @@ type outcome struct {
 	err    error
 }
 
-func fetch(url string) outcome {
-	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+func fetch(url string) outcome { return fetchWithin(time.Minute, url) }
+
+func fetchWithin(d time.Duration, url string) outcome {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", url, nil)
 	if err != nil {
@@ -43,17 +45,16 @@ func TestFaults(t *testing.T) {
 	s := listen(t, l, lab.ServerOptions{})
 	elsewhere := listen(t, l, lab.ServerOptions{})
 	publish(t, l, lab.Release{Package: lab.Package{Name: "left", Version: "1.0.0"}, CI: lab.GitHub("acme/left")})
-	timeout := func(o outcome) bool { return errors.Is(o.err, context.DeadlineExceeded) }
 	tests := []struct {
 		name  string
 		fault lab.Fault
-		ok    func(outcome) bool
+		ok    func(outcome) bool // nil: the client's patience ends
 	}{
 		{"status", lab.Status(500), func(o outcome) bool { return o.status == 500 }},
 		{"retry after", lab.RetryAfter(503, 1), func(o outcome) bool { return o.status == 503 }},
-		{"hang", lab.Hang(), timeout},
-		{"hang in the body", lab.HangBody(), timeout},
-		{"drip", lab.Drip(10, 20*time.Millisecond), timeout},
+		{"hang", lab.Hang(), nil},
+		{"hang in the body", lab.HangBody(), nil},
+		{"drip", lab.Drip(10, 20*time.Millisecond), nil},
 		{"delay", lab.Delay(time.Millisecond), func(o outcome) bool { return o.err == nil && json.Valid(o.body) }},
 		{"truncate", lab.Truncate(), func(o outcome) bool { return errors.Is(o.err, io.ErrUnexpectedEOF) }},
 		{"truncate unannounced", lab.TruncateUnannounced(), func(o outcome) bool { return o.err == nil && !json.Valid(o.body) }},
@@ -78,13 +79,19 @@ func TestFaults(t *testing.T) {
 		}},
 		{"invalid UTF-8", lab.InvalidUTF8(), func(o outcome) bool { return !utf8.Valid(o.body) && bytes.Contains(o.body, []byte("integrity")) }},
 		{"escapes", lab.Escapes(), func(o outcome) bool { return json.Valid(o.body) && bytes.Contains(o.body, []byte(`\u001b[2J`)) }},
+		{"token", lab.RequireToken("secret"), func(o outcome) bool { return o.status == 401 }},
 		{"html", lab.Body("text/html", []byte("<html>")), func(o outcome) bool { return string(o.body) == "<html>" }},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			s.Behave()
 			s.Misbehave(lab.Match{Endpoint: lab.EndpointVersion, Name: "left"}, tt.fault, 0)
-			if o := fetch(s.URL + "/left/1.0.0"); !tt.ok(o) {
+			patience := time.Minute
+			if tt.ok == nil {
+				patience = 200 * time.Millisecond
+				tt.ok = func(o outcome) bool { return errors.Is(o.err, context.DeadlineExceeded) }
+			}
+			if o := fetchWithin(patience, s.URL+"/left/1.0.0"); !tt.ok(o) {
 				t.Errorf("a client sees %d, %v, %d bytes: %.300q", o.status, o.err, len(o.body), o.body)
 			}
 			if o := fetch(s.URL + "/-/npm/v1/keys"); o.status != 200 {

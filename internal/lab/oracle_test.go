@@ -93,6 +93,8 @@ func TestHonestProvenanceVerifies(t *testing.T) {
 		{"github v1 dsse v0.3", lab.Release{CI: lab.GitHub("acme/widget")}},
 		{"github v1 intoto v0.2", lab.Release{CI: lab.GitHub("acme/widget"), Kind: lab.Intoto, MediaType: lab.MediaTypeV02}},
 		{"github v0.2 v0.1", lab.Release{CI: func() lab.CI { g := lab.GitHub("acme/widget"); g.V02 = true; return g }(), Kind: lab.Intoto, MediaType: lab.MediaTypeV01}},
+		{"v0.1 without proof", lab.Release{CI: lab.GitHub("acme/widget"), Kind: lab.Intoto, MediaType: lab.MediaTypeV01,
+			Provenance: lab.Tamper{InLog: lab.LogTamper{NoProof: true}}}},
 		{"gitlab", lab.Release{CI: lab.GitLab("acme/sub/widget")}},
 		{"rekor v2 with timestamp", lab.Release{CI: lab.GitHub("acme/widget"), Log: l.RekorV2}},
 		{"v0.3 in the old spelling", lab.Release{CI: lab.GitHub("acme/widget"), MediaType: lab.MediaTypeV03Old}},

@@ -49,6 +49,17 @@ func (p *Published) based(base string) map[string]any {
 	return doc
 }
 
+// Packument is the full packument of a package as it names its URLs itself; nil if the package is not there.
+func (l *Lab) Packument(name string) []byte {
+	base := l.Registry()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.store.packages[name] == nil {
+		return nil
+	}
+	return marshal(l.packument(name, base, true))
+}
+
 // packument is the document of a package, abbreviated or full. The caller holds the lab's lock.
 func (l *Lab) packument(name, base string, full bool) map[string]any {
 	s := l.store.packages[name]

@@ -111,7 +111,7 @@ func (l *Lab) attestUpload(p *Published, bundle string) error {
 	}
 	predicateType, err := l.checkProvenance(p, bundle)
 	if err != nil {
-		return refuse(http.StatusUnprocessableEntity, "Error verifying sigstore provenance bundle: %v", err)
+		return refuse(http.StatusUnprocessableEntity, "Error verifying sigstore provenance bundle: %v", err) // npm's words, as all below
 	}
 	signed, err := l.Sign(Signing{
 		Statement: publishStatement(p.Name, p.Version, l.Registry(), p.SHA512[:]), Key: l.Key, At: p.Time, Kind: Intoto, MediaType: MediaTypeV02,
@@ -170,13 +170,13 @@ func (l *Lab) checkProvenance(p *Published, text string) (predicateType string, 
 		return "", err
 	}
 	if len(st.Subject) != 1 || st.Subject[0].Name != purl(p.Name, p.Version) || st.Subject[0].Digest["sha512"] != hex.EncodeToString(p.SHA512[:]) {
-		return "", fmt.Errorf("Failed to validate subject: expected %s with the digest of the tarball", purl(p.Name, p.Version))
+		return "", refuse(http.StatusUnprocessableEntity, "Failed to validate subject: expected %s with the digest of the tarball", purl(p.Name, p.Version))
 	}
 	if v := readExtension(leaf, 22); v != "" && v != "public" {
-		return "", fmt.Errorf("Unsupported GitHub Actions source repository visibility: %q. Only public source repositories are supported when publishing with provenance.", v)
+		return "", refuse(http.StatusUnprocessableEntity, "Unsupported GitHub Actions source repository visibility: %q. Only public source repositories are supported when publishing with provenance.", v)
 	}
 	if v := readExtension(leaf, 11); v == "self-hosted" {
-		return "", fmt.Errorf("Unsupported GitHub Actions runner environment: %q. Only \"github-hosted\" runners are supported when publishing with provenance.", v)
+		return "", refuse(http.StatusUnprocessableEntity, "Unsupported GitHub Actions runner environment: %q. Only \"github-hosted\" runners are supported when publishing with provenance.", v)
 	}
 	claimed := ""
 	switch repository := p.Manifest["repository"].(type) {
@@ -187,7 +187,7 @@ func (l *Lab) checkProvenance(p *Published, text string) (predicateType string, 
 	}
 	want := readExtension(leaf, 12)
 	if strings.TrimSuffix(strings.TrimPrefix(claimed, "git+"), ".git") != want {
-		return "", fmt.Errorf("Failed to validate repository information: package.json: \"repository.url\" is %q, expected to match %q from provenance", claimed, want)
+		return "", refuse(http.StatusUnprocessableEntity, "Failed to validate repository information: package.json: \"repository.url\" is %q, expected to match %q from provenance", claimed, want)
 	}
 	return st.PredicateType, nil
 }

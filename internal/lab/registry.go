@@ -179,22 +179,20 @@ func newAnswer(edition int, contentType string, body []byte) *answer {
 	return a
 }
 
-// render returns the answer for a key, making it if the package has changed since.
-func (s *Server) render(k answerKey, edition int, contentType string, body func() []byte) *answer {
-	s.rendered.mu.Lock()
-	a := s.rendered.answers[k]
-	s.rendered.mu.Unlock()
-	if a != nil && a.edition == edition {
+// cached returns the answer for a key if the package has not changed since it was rendered.
+func (r *rendered) cached(k answerKey, edition int) *answer {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a := r.answers[k]; a != nil && a.edition == edition {
 		return a
 	}
-	a = newAnswer(edition, contentType, body())
-	if k.kind == EndpointPackument || k.kind == EndpointAbbreviated || k.kind == EndpointTarball {
-		a.caching = "public, max-age=300"
-	}
-	s.rendered.mu.Lock()
-	defer s.rendered.mu.Unlock()
-	s.rendered.answers[k] = a
-	return a
+	return nil
+}
+
+func (r *rendered) keep(k answerKey, a *answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.answers[k] = a
 }
 
 func reply(w http.ResponseWriter, status int, v any) {
@@ -278,34 +276,66 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, t target, index 
 
 // find renders what is in the store for a request; nil if it is not there.
 func (s *Server) find(t target) *answer {
+	key := answerKey{t.kind, t.name, t.version}
+	body, edition := s.content(t)
+	if body == nil {
+		return nil
+	}
+	if a := s.rendered.cached(key, edition); a != nil {
+		return a
+	}
+	contentType := "application/json"
+	switch t.kind {
+	case EndpointAbbreviated:
+		contentType = "application/vnd.npm.install-v1+json"
+	case EndpointTarball:
+		contentType = "application/octet-stream"
+	}
+	a := newAnswer(edition, contentType, body())
+	if t.kind == EndpointPackument || t.kind == EndpointAbbreviated || t.kind == EndpointTarball {
+		a.caching = "public, max-age=300"
+	}
+	s.rendered.keep(key, a)
+	return a
+}
+
+// content finds what a request asks for, and the edition of the package it is from. The function returned makes the
+// bytes; it takes the lab's lock only for as long as it reads the store. Nil means that there is nothing.
+func (s *Server) content(t target) (body func() []byte, edition int) {
 	l := s.lab
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	pkg := l.store.packages[t.name]
 	if pkg == nil {
-		return nil
+		return nil, 0
 	}
-	key := answerKey{t.kind, t.name, t.version}
+	edition = pkg.edition
 	switch t.kind {
-	case EndpointPackument:
-		return s.render(key, pkg.edition, "application/json", func() []byte { return marshal(l.packument(t.name, s.URL, true)) })
-	case EndpointAbbreviated:
-		return s.render(key, pkg.edition, "application/vnd.npm.install-v1+json", func() []byte { return marshal(l.packument(t.name, s.URL, false)) })
+	case EndpointPackument, EndpointAbbreviated:
+		return func() []byte {
+			l.mu.Lock()
+			var doc map[string]any
+			if l.store.packages[t.name] != nil {
+				doc = l.packument(t.name, s.URL, t.kind == EndpointPackument)
+			}
+			l.mu.Unlock()
+			return marshal(doc)
+		}, edition
 	case EndpointVersion:
 		if p := pkg.tagOrVersion(t.version); p != nil {
-			return s.render(key, pkg.edition, "application/json", func() []byte { return marshal(p.based(s.URL)) })
+			return func() []byte { return marshal(p.based(s.URL)) }, edition
 		}
 	case EndpointAttestations:
 		if p := pkg.versions[t.version]; p != nil && p.Attestations != nil {
-			return s.render(key, pkg.edition, "application/json", func() []byte { return p.Attestations })
+			return func() []byte { return p.Attestations }, edition
 		}
 	case EndpointTarball:
 		version, ok := strings.CutPrefix(strings.TrimSuffix(t.version, ".tgz"), unscoped(t.name)+"-")
 		if p := pkg.versions[version]; ok && p != nil {
-			return s.render(key, pkg.edition, "application/octet-stream", func() []byte { return p.Tarball })
+			return func() []byte { return p.Tarball }, edition
 		}
 	}
-	return nil
+	return nil, 0
 }
 
 // has reports whether any version of a package is published.

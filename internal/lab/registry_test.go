@@ -154,7 +154,10 @@ func TestAbbreviatedAndCaching(t *testing.T) {
 	if status, _, body := get(t, s.URL+"/left", "If-None-Match", h.Get("ETag")); status != 200 || !strings.Contains(string(body), "1.1.0") {
 		t.Errorf("after another publish: %d %s", status, body)
 	}
-	if tr := s.Traffic(); tr.Requests != 3 || tr.Sent < 1000 || tr.Received < 100 {
+	if _, _, body := get(t, s.URL+"/left"); !bytes.Equal(body, l.Packument("left")) || l.Packument("none") != nil {
+		t.Error("Packument is not what is served")
+	}
+	if tr := s.Traffic(); tr.Requests != 4 || tr.Sent < 1000 || tr.Received < 100 {
 		t.Errorf("traffic: %+v", tr)
 	}
 	s.ResetTraffic()
