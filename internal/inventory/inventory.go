@@ -27,14 +27,16 @@ import (
 
 // Limits on what is read. Real lockfiles stay an order of magnitude below each.
 const (
-	maxFile     = 256 << 20 // bytes of one lockfile
-	maxManifest = 8 << 20   // bytes of one package.json
-	maxKey      = 4096      // bytes of one location in the tree
-	maxSegments = 300       // path segments of one location
-	maxNesting  = 100       // node_modules inside node_modules
-	maxWalk     = 2_000_000 // directory entries looked at in one node_modules
-	maxPath     = 100       // names that Project.Path gives
-	maxSameWarn = 200       // warnings with one code; the rest is counted
+	maxFile        = 256 << 20 // bytes of one lockfile
+	maxManifest    = 8 << 20   // bytes of one package.json
+	maxKey         = 4096      // bytes of one location in the tree
+	maxSegments    = 300       // path segments of one location
+	maxNesting     = 100       // node_modules inside node_modules
+	maxEdges       = 20_000    // dependencies of one manifest
+	maxDirectories = 100_000   // directories outside node_modules that one lockfile lists
+	maxWalk        = 2_000_000 // directory entries looked at in one node_modules
+	maxPath        = 100       // names that Project.Path gives
+	maxSameWarn    = 200       // warnings with one code; the rest is counted
 )
 
 // A Project is what one lockfile, or one node_modules, says that a project uses.

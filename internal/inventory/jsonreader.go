@@ -82,6 +82,11 @@ func (r *jsonReader) peek() jsontext.Kind { return r.dec.PeekKind() }
 // object calls member for each member of the object that comes next, after its name was read.
 // member must read the value.
 func (r *jsonReader) object(what string, member func(name string) error) error {
+	return r.members(what, true, member)
+}
+
+// members is object; intern says whether the names are likely to occur again.
+func (r *jsonReader) members(what string, intern bool, member func(name string) error) error {
 	if k := r.peek(); k != jsontext.KindBeginObject {
 		return r.unexpected(k, what, "an object")
 	}
@@ -97,7 +102,7 @@ func (r *jsonReader) object(what string, member func(name string) error) error {
 		if err != nil {
 			return r.syntax(err)
 		}
-		name, err := r.unquote(raw, true)
+		name, err := r.unquote(raw, intern)
 		if err != nil {
 			return err
 		}

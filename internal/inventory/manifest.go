@@ -37,7 +37,9 @@ func (r *jsonReader) deps(field string, kind EdgeKind, edges []Edge, lenient boo
 		if err != nil {
 			return err
 		}
-		edges = append(edges, Edge{Name: name, Spec: spec, Kind: kind, To: Missing})
+		if edges = append(edges, Edge{Name: name, Spec: spec, Kind: kind, To: Missing}); len(edges) > maxEdges {
+			return r.errorf("more than %d dependencies in one place", maxEdges)
+		}
 		return nil
 	})
 	return edges, err
@@ -226,6 +228,17 @@ func bundleNames(names []string, all bool, edges []Edge) []string {
 	return names
 }
 
+// setBundle notes the bundleDependencies of a node.
+func (t *tree) setBundle(where string, names []string) {
+	if t.bundles == nil {
+		t.bundles = make(map[string][]string)
+	}
+	delete(t.bundles, where)
+	if len(names) > 0 {
+		t.bundles[where] = names
+	}
+}
+
 // manifest reads the package.json in a directory of the project; nil if there is none that can be read.
 func (s *source) manifest(dir string) (*manifest, error) {
 	file := joinPath(dir, "package.json")
@@ -281,7 +294,7 @@ func (t *tree) useManifests(s *source) error {
 		if t.rootKnown && t.version > 1 {
 			t.compareRoot(locked, root.edges)
 		}
-		root.bundle = bundleNames(m.bundle, m.bundleAll, root.edges)
+		t.setBundle("", bundleNames(m.bundle, m.bundleAll, root.edges))
 		t.workspaces, t.overrides, t.rootKnown = m.workspaces, m.overrides, true
 	}
 	for i := 1; i < len(t.nodes); i++ {
@@ -304,7 +317,7 @@ func (t *tree) useManifests(s *source) error {
 		if m.version != "" {
 			n.version = m.version
 		}
-		n.bundle = bundleNames(m.bundle, m.bundleAll, m.edges)
+		t.setBundle(n.path, bundleNames(m.bundle, m.bundleAll, m.edges))
 		n.setEdges(m.edges)
 	}
 	return nil

@@ -30,16 +30,22 @@ func readPackageLock(s *source, file string) (*tree, error) {
 // `dependencies` (npm 5 and 6).
 type lockReader struct {
 	*jsonReader
-	packages               []node
-	legacy                 []legacyEntry
+	packages []node
+	bundles  map[string][]string
+	// Of version 1 entries path is only the name until placeLegacy: what lies under a linked directory
+	// belongs to the directory, and `version`, which says so, may come last. above is, for each, the
+	// index of the entry it is nested in, -1 for the root.
+	legacy                 []node
+	above                  []int32
+	directories            int
 	hasPackages, hasLegacy bool
 	rootSeen               bool // packages has the entry "", or a version 1 file its own name
 	workspaces             []string
 }
 
 func parsePackageLock(file string, data []byte) (*tree, error) {
-	r := &lockReader{jsonReader: newJSONReader(file, data, false)}
-	root := node{file: file, line: 1, link: notLink}
+	r := &lockReader{jsonReader: newJSONReader(file, data, false), bundles: make(map[string][]string)}
+	root := node{line: 1, link: notLink}
 	r.packages = []node{root}
 	version, versionLine := "", 0
 	err := r.object("the lockfile", func(field string) (err error) {
@@ -59,13 +65,13 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 			version, versionLine = string(v), r.line()
 		case "packages":
 			r.hasPackages = true
-			err = r.object(field, r.packageEntry)
+			err = r.members(field, false, r.packageEntry)
 		case "dependencies":
 			if r.peek() == jsontext.KindNull {
 				return r.skip()
 			}
 			r.hasLegacy = true
-			err = r.object(field, func(name string) error { return r.legacyMember(name, -1, 0) })
+			err = r.members(field, false, func(name string) error { return r.legacyMember(name, -1, 0) })
 		default:
 			err = r.skip()
 		}
@@ -77,7 +83,7 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &tree{workspaces: r.workspaces}
+	t := &tree{file: file, workspaces: r.workspaces, bundles: r.bundles}
 	if r.bom {
 		t.warnings = append(t.warnings, Warning{Code: "byte-order-mark", Message: "begins with a byte order mark", File: file, Line: 1})
 	}
@@ -102,7 +108,7 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 	}
 	if t.version == 1 {
 		t.nodes = append([]node{root}, legacy...)
-		return t, nil
+		return t, t.sortNodes()
 	}
 	if first := &r.packages[0]; !r.rootSeen {
 		*first = root
@@ -122,6 +128,9 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 			t.nodes[i].flags &^= isDev | isOptional | isDevOptional | isPeer
 		}
 	}
+	if err := t.sortNodes(); err != nil {
+		return nil, err
+	}
 	if r.hasLegacy {
 		t.compareHalves(legacy)
 	}
@@ -131,14 +140,17 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 // packageEntry reads one member of `packages`, whose name was read last.
 func (r *lockReader) packageEntry(where string) error {
 	n, err := newNode(where, r.file, r.line())
-	if err == nil {
-		err = n.checkInstalled()
-	}
 	if err != nil {
 		return err
 	}
+	if !n.has(isInstalled) {
+		if r.directories++; r.directories > maxDirectories {
+			return r.errorf("more than %d directories", maxDirectories)
+		}
+	}
 	var edges []Edge
 	var optionalPeers map[string]bool
+	var bundle []string
 	var bundleAll bool
 	err = r.object("entry "+quoteShort(where), func(field string) (err error) {
 		var f flags
@@ -178,7 +190,7 @@ func (r *lockReader) packageEntry(where string) error {
 		case "peerDependenciesMeta":
 			optionalPeers, err = r.peerMeta(false)
 		case "bundleDependencies", "bundledDependencies":
-			n.bundle, bundleAll, err = r.bundled()
+			bundle, bundleAll, err = r.bundled()
 		case "workspaces":
 			if where == "" {
 				r.workspaces, err = r.workspacePatterns()
@@ -209,7 +221,9 @@ func (r *lockReader) packageEntry(where string) error {
 		}
 		edges = kept
 	}
-	n.bundle = bundleNames(n.bundle, bundleAll, edges)
+	if bundle = bundleNames(bundle, bundleAll, edges); len(bundle) > 0 {
+		r.bundles[where] = bundle
+	}
 	n.setEdges(edges)
 	if where == "" {
 		r.packages[0], r.rootSeen = n, true
@@ -219,21 +233,14 @@ func (r *lockReader) packageEntry(where string) error {
 	return nil
 }
 
-// A legacyEntry is one entry of a version 1 `dependencies`, before its location is known: what lies
-// under a linked directory belongs to the directory, and `version`, which says so, may come last.
-type legacyEntry struct {
-	node
-	above int32 // index of the entry it is nested in, -1 for the root
-}
-
 // legacyMember reads one member of a version 1 `dependencies`, whose name was read last.
 func (r *lockReader) legacyMember(name string, above int32, depth int) error {
 	if depth > maxNesting {
 		return r.errorf("dependencies are nested too deeply")
 	}
 	at := int32(len(r.legacy))
-	n := node{name: name, file: r.file, line: r.line(), link: notLink, flags: isLegacy}
-	r.legacy = append(r.legacy, legacyEntry{n, above})
+	n := node{path: name, line: int32(r.line()), link: notLink}
+	r.legacy, r.above = append(r.legacy, n), append(r.above, above)
 	err := r.object("entry "+quoteShort(name), func(field string) (err error) {
 		var f flags
 		switch field {
@@ -264,7 +271,7 @@ func (r *lockReader) legacyMember(name string, above int32, depth int) error {
 			if r.peek() == jsontext.KindNull {
 				return r.skip()
 			}
-			err = r.object(field, func(name string) error { return r.legacyMember(name, at, depth+1) })
+			err = r.members(field, false, func(name string) error { return r.legacyMember(name, at, depth+1) })
 		default:
 			err = r.skip()
 		}
@@ -280,7 +287,7 @@ func (r *lockReader) legacyMember(name string, above int32, depth int) error {
 	}
 	n.setEdges(n.edges)
 	n.takeVersion()
-	r.legacy[at].node = n
+	r.legacy[at] = n
 	return nil
 }
 
@@ -299,17 +306,16 @@ func (n *node) takeVersion() {
 	case kind == specRegistry:
 		// Neither a version nor a place: classify refuses it.
 	default:
-		n.spec, n.version = n.version, ""
-		if n.resolved == "" {
-			n.resolved = n.spec
-		}
+		// npm does not look at resolved then.
+		n.resolved, n.version = n.version, ""
+		n.flags |= isFrom
 	}
 }
 
 // linkedDirectory returns the directory that a version 1 entry links to, relative to the root.
 func (n *node) linkedDirectory() (string, bool) {
-	dir, ok := strings.CutPrefix(n.spec, "file:")
-	if !ok || dir == "" || dir[0] == '/' || isTarball(dir) {
+	dir, ok := strings.CutPrefix(n.resolved, "file:")
+	if !ok || !n.has(isFrom) || dir == "" || dir[0] == '/' || isTarball(dir) {
 		return "", false
 	}
 	dir = path.Clean(dir)
@@ -320,64 +326,57 @@ func (n *node) linkedDirectory() (string, bool) {
 func (r *lockReader) placeLegacy() ([]node, error) {
 	// Locations are not in the file but made of all the names above: they must not grow out of bounds.
 	budget := 8*len(r.data) + 1<<16
-	nodes := make([]node, 0, len(r.legacy))
+	var directories []node
 	inner := make([]string, len(r.legacy)) // per entry: the directory that what is nested in it belongs to
 	targets := make(map[string]bool)
 	for i := range r.legacy {
 		l := &r.legacy[i]
 		dir := ""
-		if l.above >= 0 {
-			dir = inner[l.above]
+		if above := r.above[i]; above >= 0 {
+			dir = inner[above]
 		}
-		where := joinPath(dir, nodeModules+"/"+l.name)
+		where := joinPath(dir, nodeModules+"/"+l.path)
 		if budget -= len(where); budget < 0 {
-			return nil, l.errorf("dependencies are nested too deeply")
+			return nil, &FormatError{r.file, int(l.line), "dependencies are nested too deeply"}
 		}
-		n, err := newNode(where, r.file, l.line)
-		if err == nil && (!n.has(isInstalled) || n.name != l.name) {
-			err = l.errorf("%s is not a package name", quoteShort(l.name))
-		}
-		if err == nil {
-			err = n.checkInstalled()
+		n, err := newNode(where, r.file, int(l.line))
+		if err == nil && (!n.has(isInstalled) || n.name() != l.path) {
+			err = &FormatError{r.file, int(l.line), quoteShort(l.path) + " is not a package name"}
 		}
 		if err != nil {
 			return nil, err
 		}
-		l.path, l.dir, l.flags = n.path, n.dir, l.flags|n.flags
+		l.path, l.nameAt, l.flags = n.path, n.nameAt, l.flags|n.flags
 		inner[i] = where
 		if target, ok := l.linkedDirectory(); ok {
-			t, err := newNode(target, r.file, l.line)
+			t, err := newNode(target, r.file, int(l.line))
 			if err != nil {
 				return nil, err
 			}
 			if !targets[target] {
 				targets[target] = true
 				t.edges = l.edges
-				nodes = append(nodes, t)
+				directories = append(directories, t)
 			}
 			l.flags |= isLink
-			l.resolved, l.spec, l.edges = target, "", nil
+			l.resolved, l.edges = target, nil
+			l.flags &^= isFrom
 			inner[i] = target
 		}
-		nodes = append(nodes, l.node)
 	}
-	return nodes, nil
+	return append(r.legacy, directories...), nil
 }
 
 // compareHalves compares the `dependencies` that npm 6 reads with the `packages` that npm 7 and later
 // read: what reviewers and machines see must not depend on the half they look at.
 func (t *tree) compareHalves(legacy []node) {
-	byPath := make(map[string]int, len(t.nodes))
-	for i := range t.nodes {
-		byPath[t.nodes[i].path] = i
-	}
 	for i := range legacy {
 		l := &legacy[i]
 		if !l.has(isInstalled) {
 			continue
 		}
-		j, ok := byPath[l.path]
-		if !ok {
+		j := t.find(l.path)
+		if j < 0 {
 			t.warn(l, "halves-differ", true, "%s stands only in the dependencies that npm 6 reads", quoteShort(l.path))
 			continue
 		}
@@ -386,9 +385,9 @@ func (t *tree) compareHalves(legacy []node) {
 		switch {
 		case n.has(isLink) || l.has(isLink):
 			same = n.has(isLink) == l.has(isLink)
-		case l.spec != "":
+		case l.has(isFrom):
 			// From elsewhere. The halves spell directories and repositories in different ways.
-			same = n.resolved == l.spec || resolvedKind(n.resolved) != specURL && resolvedKind(n.resolved) == resolvedKind(l.spec)
+			same = n.resolved == l.resolved || resolvedKind(n.resolved) != specURL && resolvedKind(n.resolved) == resolvedKind(l.resolved)
 		}
 		if !same {
 			t.warn(l, "halves-differ", true, "%s is %s in packages (line %d) but %s in the dependencies that npm 6 reads",

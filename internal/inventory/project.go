@@ -3,6 +3,7 @@ package inventory
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,19 +25,16 @@ type asked struct {
 
 // verdict is what a node turned out to be.
 type verdict struct {
-	other   string // Source of an Other; "" for a package
-	id      npm.ID
-	spec    string
-	bundler string
-	unasked bool
-	skip    bool // stands for another node: the root, a link with a target
+	other   string // Source of an Other; "" for a package, whose name and version the node has
+	spec    string // for an Other: what asked for it
+	bundler int32  // for SourceBundled: the node in whose tarball it is
+	unasked bool   // see Package.Unasked
+	skip    bool   // stands for another node: the root, a link with a target
 }
 
 // project turns the tree into what callers see: classified, filtered, merged and sorted.
 func (t *tree) project(opts Options) (*Project, error) {
-	if err := t.resolve(); err != nil {
-		return nil, err
-	}
+	t.resolve()
 	if t.version == 1 {
 		t.inferKinds()
 		t.inferBundles()
@@ -55,7 +53,7 @@ func (t *tree) project(opts Options) (*Project, error) {
 		return nil, err
 	}
 	p := t.build(keep, verdicts)
-	p.Warnings = sortWarnings(t.warnings)
+	p.Warnings = t.sortWarnings()
 	return p, nil
 }
 
@@ -79,22 +77,18 @@ func (t *tree) inferKinds() {
 // inferBundles gives version 1 entries the bundleDependencies that the format only marks on the bundled.
 // Source: npm/cli, workspaces/arborist/lib/arborist/load-virtual.js, assignBundles.
 func (t *tree) inferBundles() {
-	byPath := make(map[string]int, len(t.nodes))
-	for i := range t.nodes {
-		byPath[t.nodes[i].path] = i
-	}
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		if !n.has(isBundled) || !n.has(isInstalled) {
 			continue
 		}
-		above, ok := byPath[n.dir]
-		if !ok || above == 0 || t.nodes[above].has(isBundled) {
+		above := t.find(n.dir())
+		if above <= 0 || t.nodes[above].has(isBundled) {
 			continue
 		}
 		p := &t.nodes[above]
-		if _, ok := slices.BinarySearchFunc(p.edges, n.name, func(e Edge, name string) int { return strings.Compare(e.Name, name) }); ok {
-			p.bundle = append(p.bundle, n.name)
+		if _, ok := slices.BinarySearchFunc(p.edges, n.name(), func(e Edge, name string) int { return strings.Compare(e.Name, name) }); ok {
+			t.setBundle(p.path, append(t.bundles[p.path], n.name()))
 		}
 	}
 }
@@ -117,9 +111,9 @@ func (t *tree) classify() ([]verdict, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v.other == "" && !v.skip && a.kinds != 0 && !a.alias && !a.named && n.has(isInstalled) && (n.name != v.id.Name || a.kinds == specRegistry) {
+		if v.other == "" && !v.skip && a.kinds != 0 && !a.alias && !a.named && n.has(isInstalled) && (n.name() != n.packageName() || a.kinds == specRegistry) {
 			v.unasked = true
-			t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(v.id.Name), quoteShort(a.spec))
+			t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(n.packageName()), quoteShort(a.spec))
 		}
 		if n.version == "" && (v.other == SourceURL || v.other == SourceFile) {
 			if id, ok := fromTarball(n.packageName(), n.resolved); ok {
@@ -175,7 +169,7 @@ func (t *tree) asked() []asked {
 	}
 	for i := range t.nodes {
 		n, a := &t.nodes[i], &all[i]
-		for _, spec := range t.overrides[n.name] {
+		for _, spec := range t.overrides[n.name()] {
 			kind, alias := parseSpec(spec)
 			if alias != "" && alias == n.realName {
 				a.alias = true
@@ -203,7 +197,7 @@ func (t *tree) classifyNode(n *node, a *asked, bundler int32, isTarget bool) (ve
 			target := &t.nodes[n.link]
 			// npm's and pnpm's stores keep packages in one place and link to them.
 			if !target.has(isInstalled|isWorkspace) && a.kinds != 0 && a.kinds&^specRegistry == 0 && t.rootKnown {
-				t.warn(n, "link-unasked", !n.has(onDisk), "%s is asked for by version (%s) but is a link to the directory %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(target.path))
+				t.warn(n, "link-unasked", !n.has(onDisk), "%s is asked for by version (%s) but is a link to the directory %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(target.path))
 			}
 			return verdict{skip: true}, nil
 		}
@@ -220,33 +214,30 @@ func (t *tree) classifyNode(n *node, a *asked, bundler int32, isTarget bool) (ve
 	}
 	if n.has(isBundled) && bundler > 0 && n.resolved == "" && n.integrity == "" {
 		// With a `resolved` of its own npm would fetch it where the tarball turns out not to hold it.
-		if b := &t.nodes[bundler]; !b.has(isWorkspace) {
-			return verdict{other: SourceBundled, spec: a.spec, bundler: printable(b.packageName()) + "@" + b.version}, nil
+		if !t.nodes[bundler].has(isWorkspace) {
+			return verdict{other: SourceBundled, spec: a.spec, bundler: bundler}, nil
 		}
 	}
-	if n.has(isBundled) && bundler < 0 && !n.has(onDisk) && n.dir != "" {
+	if n.has(isBundled) && bundler < 0 && !n.has(onDisk) && n.dir() != "" {
 		t.warn(n, "bundled-unproven", true, "%s is marked as bundled, but nothing above it bundles it", quoteShort(n.path))
 	}
 
 	from := resolvedKind(n.resolved)
-	if n.spec != "" {
-		from, _ = parseSpec(n.spec)
-	}
 	others := a.kinds &^ specRegistry
 	registry := a.kinds&specRegistry != 0
 	switch {
 	case others != 0 && !registry:
 		// Nothing asks for it by version.
 		if n.resolved != "" && (from&others == 0 || others == specURL && !a.matched) {
-			t.warn(n, "resolved-differs", true, "%s is asked for as %s but resolved to %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(n.resolved))
+			t.warn(n, "resolved-differs", true, "%s is asked for as %s but resolved to %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(n.resolved))
 		}
 		return verdict{other: sourceOf(others, from), spec: a.spec}, nil
 	case others != 0 && from&others != 0 && (from != specURL || a.matched):
 		// Asked for both ways, and what lies there is what one of them names.
 		return verdict{other: sourceOf(from, from), spec: a.spec}, nil
-	case !registry && from != 0 && from != specRegistry && (from != specURL || n.spec != ""):
+	case !registry && from != 0 && (from != specURL || n.has(isFrom)):
 		// Nothing known asks for it, and it is no registry's by its own word.
-		return verdict{other: sourceOf(from, from), spec: n.spec}, nil
+		return verdict{other: sourceOf(from, from), spec: n.from()}, nil
 	}
 	if !n.has(isInstalled) {
 		t.warn(n, "outside-node-modules", true, "%s has resolved or integrity, but lies in no node_modules", quoteShort(n.path))
@@ -262,26 +253,23 @@ func (t *tree) registryNode(n *node, a *asked, from specKind) (verdict, error) {
 			t.warn(n, "unnamed", false, "%s: %s", quoteShort(n.path), why)
 			return verdict{other: SourceUnknown, spec: a.spec}, nil
 		}
-		return verdict{}, n.errorf("%s: %s", quoteShort(n.path), why)
+		return verdict{}, t.errorf(n, "%s: %s", quoteShort(n.path), why)
 	}
 	if err := npm.CheckName(id.Name); err != nil {
 		return unknown(err.Error())
 	}
 	if id.Version == "" {
-		address := n.resolved
-		if n.spec != "" && address == "" {
-			address = n.spec
-		}
-		if fromTar, ok := fromTarball(id.Name, address); ok {
+		if fromTar, ok := fromTarball(id.Name, n.resolved); ok {
 			// The path of the tarball names it. Where that is another package, the name is the attack and must be seen.
 			if fromTar.Name == id.Name || n.realName == "" {
 				t.warn(n, "version-missing", true, "%s has no version; %s is taken from where it was resolved", quoteShort(n.path), fromTar)
-				return verdict{id: fromTar, spec: a.spec}, nil
+				n.realName, n.version = fromTar.Name, fromTar.Version
+				return verdict{}, nil
 			}
 		}
-		if n.spec != "" {
-			t.warn(n, "source-unasked", true, "%s is asked for by version (%s) but the lockfile takes it from %s", quoteShort(n.name), quoteShort(a.spec), quoteShort(n.spec))
-			return verdict{other: sourceOf(from, from), spec: n.spec}, nil
+		if n.has(isFrom) {
+			t.warn(n, "source-unasked", true, "%s is asked for by version (%s) but the lockfile takes it from %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(n.resolved))
+			return verdict{other: sourceOf(from, from), spec: n.from()}, nil
 		}
 		if n.resolved == "" && n.integrity == "" {
 			// npm leaves such an entry where an optional package could not be fetched; it installs nothing.
@@ -293,7 +281,15 @@ func (t *tree) registryNode(n *node, a *asked, from specKind) (verdict, error) {
 	if err := npm.CheckVersion(id.Version); err != nil {
 		return unknown(err.Error())
 	}
-	return verdict{id: id, spec: a.spec}, nil
+	return verdict{}, nil
+}
+
+// from is what a version 1 entry says in the place of its version; "" if it says nothing there.
+func (n *node) from() string {
+	if n.has(isFrom) {
+		return n.resolved
+	}
+	return ""
 }
 
 // sourceOf names the source of something asked for in the given ways; of several, the one it was fetched from.
@@ -341,10 +337,7 @@ func (t *tree) warnMissing() {
 		}
 		for _, e := range n.edges {
 			if e.To == Missing && (e.Kind == Prod || e.Kind == Dev) {
-				t.warnings = append(t.warnings, Warning{
-					Code: "missing", File: n.file, Line: n.line, Path: n.path,
-					Message: fmt.Sprintf("%s is asked for (%s) but not listed", quoteShort(e.Name), quoteShort(e.Spec)),
-				})
+				t.warn(n, "missing", false, "%s is asked for (%s) but not listed", quoteShort(e.Name), quoteShort(e.Spec))
 			}
 		}
 	}
@@ -415,12 +408,19 @@ func (t *tree) chosen(names []string) ([]int32, error) {
 func (t *tree) build(keep []bool, verdicts []verdict) *Project {
 	p := &Project{Name: t.nodes[0].realName, Version: t.nodes[0].version, Kind: t.kind, FormatVersion: t.version}
 	newIndex := make([]int, len(t.nodes))
+	kept := 0
+	for i := range t.nodes {
+		if keep[i] && (i == 0 || !verdicts[i].skip) {
+			kept++
+		}
+	}
+	p.Nodes = make([]Node, 0, kept)
 	for i := range t.nodes {
 		newIndex[i] = Omitted
 		if keep[i] && (i == 0 || !verdicts[i].skip) {
 			newIndex[i] = len(p.Nodes)
 			n := &t.nodes[i]
-			name := n.name
+			name := n.name()
 			if i == 0 || !n.has(isInstalled) {
 				name = n.packageName()
 			}
@@ -481,34 +481,44 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 			order = append(order, i)
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int) int {
-		va, vb, na, nb := &verdicts[a], &verdicts[b], &t.nodes[a], &t.nodes[b]
-		if c := strings.Compare(va.id.Name, vb.id.Name); c != 0 {
+	slices.SortFunc(order, func(a, b int) int {
+		na, nb := &t.nodes[a], &t.nodes[b]
+		if c := strings.Compare(na.packageName(), nb.packageName()); c != 0 {
 			return c
 		}
-		if va.id.Version != vb.id.Version {
+		if na.version != nb.version {
 			// Versions that differ in build metadata only are equal in precedence.
-			return cmp.Or(npm.CompareVersions(va.id.Version, vb.id.Version), strings.Compare(va.id.Version, vb.id.Version))
+			return cmp.Or(npm.CompareVersions(na.version, nb.version), strings.Compare(na.version, nb.version))
 		}
-		return cmp.Or(strings.Compare(na.integrity, nb.integrity), strings.Compare(na.resolved, nb.resolved))
+		return cmp.Or(strings.Compare(na.integrity, nb.integrity), strings.Compare(na.resolved, nb.resolved), cmp.Compare(a, b))
 	})
+	distinct := 0
+	for k, i := range order {
+		if k == 0 || !t.nodes[order[k-1]].same(&t.nodes[i]) {
+			distinct++
+		}
+	}
+	p.Packages = make([]Package, 0, distinct)
+	locations, nodes := make([]Location, len(order)), make([]int, len(order))
 	common := ^flags(0)
 	for k, i := range order {
 		n, v := &t.nodes[i], &verdicts[i]
 		last := len(p.Packages) - 1
-		if k == 0 || !p.Packages[last].is(v.id, n) {
+		if k == 0 || !t.nodes[order[k-1]].same(n) {
 			p.Packages = append(p.Packages, Package{
-				Name: v.id.Name, Version: v.id.Version, Integrity: n.integrity, Resolved: n.resolved,
+				Name: n.packageName(), Version: n.version, Integrity: n.integrity, Resolved: n.resolved,
 			})
 			last++
+			p.Packages[last].Locations, p.Packages[last].Nodes = locations[k:k:k], nodes[k:k:k]
 			common = ^flags(0)
 		}
 		pkg := &p.Packages[last]
-		if n.name != pkg.Name && pkg.Alias == "" && n.has(isInstalled) {
-			pkg.Alias = n.name
+		if n.name() != pkg.Name && pkg.Alias == "" && n.has(isInstalled) {
+			pkg.Alias = n.name()
 		}
-		pkg.Locations = append(pkg.Locations, Location{n.path, n.file, n.line})
-		pkg.Nodes = append(pkg.Nodes, newIndex[i])
+		locations[k], nodes[k] = t.location(n), newIndex[i]
+		pkg.Locations = locations[k-len(pkg.Locations) : k+1 : k+1]
+		pkg.Nodes = nodes[k-len(pkg.Nodes) : k+1 : k+1]
 		p.Nodes[newIndex[i]].Package = last
 		pkg.Direct = pkg.Direct || direct[newIndex[i]]
 		pkg.Unasked = pkg.Unasked || v.unasked
@@ -520,8 +530,9 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 	}
 }
 
-func (p *Package) is(id npm.ID, n *node) bool {
-	return p.Name == id.Name && p.Version == id.Version && p.Integrity == n.integrity && p.Resolved == n.resolved
+// same reports whether two nodes are places of one package.
+func (n *node) same(o *node) bool {
+	return n.packageName() == o.packageName() && n.version == o.version && n.integrity == o.integrity && n.resolved == o.resolved
 }
 
 // everywhere joins a node's flags with those of the same package's earlier places: what is left holds
@@ -542,47 +553,50 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 			links[l] = append(links[l], i)
 		}
 	}
-	type key struct{ name, version, source, spec, resolved, bundler string }
-	byKey := make(map[key]int)
-	var keys []key
-	members := make(map[key][]int)
+	var order []int
 	for i := range t.nodes {
-		if newIndex[i] < 0 || verdicts[i].other == "" {
-			continue
+		if newIndex[i] >= 0 && verdicts[i].other != "" {
+			order = append(order, i)
 		}
-		n, v := &t.nodes[i], &verdicts[i]
-		name := n.packageName()
-		if v.other == SourceWorkspace || v.other == SourceLink {
-			if ls := links[int32(i)]; len(ls) > 0 && n.realName == "" {
-				name = t.nodes[ls[0]].name
-			}
-		}
-		k := key{printable(name), n.version, v.other, v.spec, n.resolved, v.bundler}
-		if _, ok := byKey[k]; !ok {
-			byKey[k] = len(keys)
-			keys = append(keys, k)
-		}
-		members[k] = append(members[k], i)
 	}
-	slices.SortFunc(keys, func(a, b key) int {
-		return cmp.Or(strings.Compare(a.name, b.name), strings.Compare(a.version, b.version), strings.Compare(a.source, b.source),
-			strings.Compare(a.spec, b.spec), strings.Compare(a.resolved, b.resolved), strings.Compare(a.bundler, b.bundler))
-	})
-	for o, k := range keys {
-		other := Other{
-			Name: k.name, Version: k.version, Source: k.source, Spec: k.spec, Resolved: k.resolved, Bundler: k.bundler,
+	name := func(i int) string {
+		n := &t.nodes[i]
+		if ls := links[int32(i)]; len(ls) > 0 && n.realName == "" && verdicts[i].other != SourceFile {
+			return t.nodes[ls[0]].name()
 		}
+		return n.packageName()
+	}
+	bundler := func(i int) string {
+		if verdicts[i].other != SourceBundled {
+			return ""
+		}
+		b := &t.nodes[verdicts[i].bundler]
+		return printable(b.packageName()) + "@" + b.version
+	}
+	compare := func(i, j int) int {
+		a, b, va, vb := &t.nodes[i], &t.nodes[j], &verdicts[i], &verdicts[j]
+		if c := cmp.Or(strings.Compare(name(i), name(j)), strings.Compare(a.version, b.version), strings.Compare(va.other, vb.other),
+			strings.Compare(va.spec, vb.spec), strings.Compare(a.resolved, b.resolved)); c != 0 || va.bundler == vb.bundler {
+			return c
+		}
+		return strings.Compare(bundler(i), bundler(j))
+	}
+	slices.SortFunc(order, func(i, j int) int { return cmp.Or(compare(i, j), cmp.Compare(i, j)) })
+	for k := 0; k < len(order); {
+		first := order[k]
+		n, v := &t.nodes[first], &verdicts[first]
+		other := Other{Name: printable(name(first)), Version: n.version, Source: v.other, Spec: v.spec, Resolved: n.resolved, Bundler: bundler(first)}
 		common := ^flags(0)
-		for _, i := range members[k] {
-			n := &t.nodes[i]
+		for ; k < len(order) && compare(first, order[k]) == 0; k++ {
+			i := order[k]
 			for _, l := range links[int32(i)] {
-				other.Locations = append(other.Locations, Location{t.nodes[l].path, t.nodes[l].file, t.nodes[l].line})
+				other.Locations = append(other.Locations, t.location(&t.nodes[l]))
 			}
-			other.Locations = append(other.Locations, Location{n.path, n.file, n.line})
+			other.Locations = append(other.Locations, t.location(&t.nodes[i]))
 			other.Nodes = append(other.Nodes, newIndex[i])
-			p.Nodes[newIndex[i]].Other = o
+			p.Nodes[newIndex[i]].Other = len(p.Others)
 			other.Direct = other.Direct || direct[newIndex[i]]
-			common = n.everywhere(common)
+			common = t.nodes[i].everywhere(common)
 		}
 		other.Dev, other.Optional = common&isDev != 0, common&isOptional != 0
 		other.DevOptional = common&isDevOptional != 0 && !other.Dev && !other.Optional
@@ -591,29 +605,16 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 	}
 }
 
-// sortWarnings sorts, and of too many with one code keeps the first and a count.
-func sortWarnings(ws []Warning) []Warning {
-	slices.SortStableFunc(ws, func(a, b Warning) int {
+// sortWarnings sorts the warnings and adds the counts of those that were left out.
+func (t *tree) sortWarnings() []Warning {
+	slices.SortStableFunc(t.warnings, func(a, b Warning) int {
 		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), strings.Compare(a.Code, b.Code), strings.Compare(a.Path, b.Path), strings.Compare(a.Message, b.Message))
 	})
-	counts := make(map[string]int)
-	suspicious := make(map[string]bool)
-	var kept []Warning
-	for _, w := range ws {
-		if counts[w.Code]++; counts[w.Code] <= maxSameWarn {
-			kept = append(kept, w)
-		}
-		suspicious[w.Code] = suspicious[w.Code] || w.Suspicious
-	}
-	var more []string
-	for code, n := range counts {
-		if n > maxSameWarn {
-			more = append(more, code)
+	for _, code := range slices.Sorted(maps.Keys(t.warned)) {
+		if more := t.warned[code] - maxSameWarn; more > 0 {
+			suspicious := slices.ContainsFunc(t.warnings, func(w Warning) bool { return w.Code == code && w.Suspicious })
+			t.warnings = append(t.warnings, Warning{Code: code, Message: fmt.Sprintf("%d more of this kind", more), File: t.file, Suspicious: suspicious})
 		}
 	}
-	slices.Sort(more)
-	for _, code := range more {
-		kept = append(kept, Warning{Code: code, Message: fmt.Sprintf("%d more of this kind", counts[code]-maxSameWarn), Suspicious: suspicious[code]})
-	}
-	return kept
+	return t.warnings
 }

@@ -14,33 +14,51 @@ import (
 // Node.js, directories and node_modules directories inside them, so that edges can be resolved the same way.
 type tree struct {
 	kind    string
-	version int // of the lockfile's format
+	file    string // the lockfile; nodes read from the disk are in their own package.json
+	version int    // of the lockfile's format
 	nodes   []node
 	// rootKnown says that nodes[0] has the root project's own edges. Where it has not, whatever at the
 	// top nobody asks for counts as asked for by the root, and the lockfile's flags are all there is.
 	rootKnown  bool
-	workspaces []string // patterns, as package.json has them
-	overrides  map[string][]string
+	workspaces []string            // patterns, as package.json has them
+	overrides  map[string][]string // replacements by name, see manifest
+	bundles    map[string][]string // bundleDependencies by the path of the node that has them
 	warnings   []Warning
-
-	index map[place]int32 // node by place, after resolve
+	warned     map[string]int // warnings by code, those that were only counted included
 }
 
 // A node is one entry of a tree. nodes[0] is the root project.
 type node struct {
-	path, file string
-	line       int
-
-	dir  string // directory whose node_modules holds it; meaningless unless installed
-	name string // the name it is installed under, or the base name of its directory
-
+	path                         string
 	realName                     string // the entry's own `name`, "" if it has none
 	version, resolved, integrity string
-	spec                         string // v1: the `version` that is no version but says where it is from
-	flags                        flags
 	edges                        []Edge
-	bundle                       []string // names of bundleDependencies
-	link                         int32    // link: index of the target, noTarget if there is none; else notLink
+	nameAt                       int32 // where in path the name begins
+	line                         int32
+	link                         int32 // link: index of the target, noTarget if there is none; else notLink
+	flags                        flags
+}
+
+// name is the name that a node is installed under, or the base name of its directory.
+func (n *node) name() string { return n.path[n.nameAt:] }
+
+// dir is the directory whose node_modules holds an installed node, "" for the root.
+func (n *node) dir() string {
+	return strings.TrimSuffix(n.path[:max(0, int(n.nameAt)-len(nodeModules)-1)], "/")
+}
+
+// location is the node's place as callers see it.
+func (t *tree) location(n *node) Location { return Location{n.path, t.fileOf(n), int(n.line)} }
+
+// fileOf is the file that a node was read from.
+func (t *tree) fileOf(n *node) string {
+	switch {
+	case n.has(onDisk) && n.line == 0:
+		return n.path // no package at all
+	case n.has(onDisk):
+		return joinPath(n.path, "package.json")
+	}
+	return t.file
 }
 
 const (
@@ -62,7 +80,7 @@ const (
 	hasScript
 	onDisk      // read from the disk, not from a lockfile
 	isWorkspace // set by findWorkspaces
-	isLegacy    // from the `dependencies` half of a lockfile that npm 7 and later do not read
+	isFrom      // version 1: `version` was no version but said where it is from, as resolved does now
 )
 
 func (n *node) has(f flags) bool { return n.flags&f != 0 }
@@ -72,26 +90,31 @@ func (n *node) packageName() string {
 	if n.realName != "" {
 		return n.realName
 	}
-	return n.name
+	return n.name()
 }
 
 func (t *tree) warn(n *node, code string, suspicious bool, format string, args ...any) {
-	t.warnings = append(t.warnings, Warning{code, fmt.Sprintf(format, args...), n.file, n.line, n.path, suspicious})
+	if t.warned == nil {
+		t.warned = make(map[string]int)
+	}
+	if t.warned[code]++; t.warned[code] <= maxSameWarn {
+		t.warnings = append(t.warnings, Warning{code, fmt.Sprintf(format, args...), t.fileOf(n), int(n.line), n.path, suspicious})
+	}
 }
 
-func (n *node) errorf(format string, args ...any) error {
-	return &FormatError{n.file, n.line, fmt.Sprintf(format, args...)}
+func (t *tree) errorf(n *node, format string, args ...any) error {
+	return &FormatError{t.fileOf(n), int(n.line), fmt.Sprintf(format, args...)}
 }
 
 // newNode returns the node at a place, or what is wrong with the place. Only the one spelling of a path
 // that a package manager writes is accepted: npm resolves "node_modules/a/../b" to another entry's place.
 func newNode(where, file string, line int) (node, error) {
-	n := node{path: where, file: file, line: line, link: notLink}
+	n := node{path: where, line: int32(line), link: notLink}
 	if where == "" {
 		return n, nil
 	}
 	bad := func(why string) (node, error) {
-		return n, n.errorf("location %s %s", quoteShort(where), why)
+		return n, &FormatError{file, line, fmt.Sprintf("location %s %s", quoteShort(where), why)}
 	}
 	if len(where) > maxKey {
 		return bad(fmt.Sprintf("is longer than %d bytes", maxKey))
@@ -146,30 +169,23 @@ func newNode(where, file string, line int) (node, error) {
 		name := where[at+len(nodeModules)+1:]
 		scoped := strings.HasPrefix(name, "@")
 		if slash := strings.IndexByte(name, '/'); slash < 0 && !scoped || scoped && slash >= 0 && strings.IndexByte(name[slash+1:], '/') < 0 {
-			n.dir, n.name = strings.TrimSuffix(where[:at], "/"), name
+			n.nameAt = int32(at + len(nodeModules) + 1)
 			n.flags |= isInstalled
+			if err := npm.CheckName(name); err != nil {
+				return n, &FormatError{file, line, err.Error()}
+			}
 			return n, nil
 		}
 	}
 	// A directory that is no node_modules entry: a workspace, or what a link points at.
-	n.name = where[strings.LastIndexByte(where, '/')+1:]
-	if i := strings.LastIndexByte(strings.TrimSuffix(where, "/"+n.name), '/'); len(n.name) < len(where) {
-		if scope := where[i+1 : len(where)-len(n.name)-1]; strings.HasPrefix(scope, "@") {
-			n.name = scope + "/" + n.name
+	slash := strings.LastIndexByte(where, '/')
+	n.nameAt = int32(slash + 1)
+	if slash > 0 {
+		if above := strings.LastIndexByte(where[:slash], '/') + 1; where[above] == '@' {
+			n.nameAt = int32(above)
 		}
 	}
 	return n, nil
-}
-
-// checkInstalled refuses names that npm would not install.
-func (n *node) checkInstalled() error {
-	if !n.has(isInstalled) {
-		return nil
-	}
-	if err := npm.CheckName(n.name); err != nil {
-		return n.errorf("%v", err)
-	}
-	return nil
 }
 
 // quoteShort quotes hostile text for a message, and cuts what is long.
@@ -225,6 +241,9 @@ type place struct {
 	name string
 }
 
+// A namesake is the first installed node of a name; next leads to the others.
+type namesake struct{ first, count int32 }
+
 // containers are the directories that have a node_modules.
 type containers struct {
 	index  map[string]int32 // by directory; also what nearest found, -1 for none
@@ -260,49 +279,50 @@ func (c *containers) nearest(dir string) int32 {
 	}
 }
 
-// resolve sorts the nodes, finds the targets of links and of edges.
-func (t *tree) resolve() error {
-	if err := t.sortNodes(); err != nil {
-		return err
+// find returns the node at a path, -1 if there is none. Nodes are sorted.
+func (t *tree) find(where string) int32 {
+	if where == "" {
+		return 0
 	}
+	i, ok := slices.BinarySearchFunc(t.nodes[1:], where, func(n node, where string) int { return strings.Compare(n.path, where) })
+	if !ok {
+		return -1
+	}
+	return int32(i) + 1
+}
+
+// resolve finds the targets of links and of edges.
+func (t *tree) resolve() {
 	c := &containers{index: make(map[string]int32)}
 	c.add("")
-	byPath := make(map[string]int32, len(t.nodes))
+	dirs := make([]int32, len(t.nodes)) // container of each installed node
 	for i := range t.nodes {
-		byPath[t.nodes[i].path] = int32(i)
 		if t.nodes[i].has(isInstalled) {
-			c.add(t.nodes[i].dir)
+			dirs[i] = c.add(t.nodes[i].dir())
 		}
 	}
-	for i, dir := range c.paths {
-		if dir != "" && dir != ".." {
-			if j := strings.LastIndexByte(dir, '/'); j >= 0 || !strings.HasPrefix(dir, "..") {
-				c.parent[i] = c.nearest(dir[:max(j, 0)])
-			}
-		}
-	}
-	// Depth first by length: a parent's path is shorter than its child's.
-	byLength := make([]int32, len(c.paths))
-	for i := range byLength {
-		byLength[i] = int32(i)
-	}
-	slices.SortFunc(byLength, func(a, b int32) int { return cmp.Compare(len(c.paths[a]), len(c.paths[b])) })
-	for _, i := range byLength {
-		if p := c.parent[i]; p >= 0 {
-			c.depth[i] = c.depth[p] + 1
-		}
-	}
-
-	t.index = make(map[place]int32, len(t.nodes))
-	candidates := make(map[string][]place2, len(t.nodes))
+	c.order()
+	next := make([]int32, len(t.nodes))
+	names := make(map[string]namesake, len(t.nodes))
 	for i := range t.nodes {
 		if n := &t.nodes[i]; n.has(isInstalled) {
-			dir := c.index[n.dir]
-			t.index[place{dir, n.name}] = int32(i)
-			candidates[n.name] = append(candidates[n.name], place2{dir, int32(i)})
+			s, ok := names[n.name()]
+			next[i] = -1
+			if ok {
+				next[i] = s.first
+			}
+			names[n.name()] = namesake{int32(i), s.count + 1}
 		}
 	}
-	t.resolveLinks(byPath)
+	// Of names that lie in many places, an index by place.
+	const many = 8
+	index := make(map[place]int32)
+	for i := range t.nodes {
+		if n := &t.nodes[i]; n.has(isInstalled) && names[n.name()].count > many {
+			index[place{dirs[i], n.name()}] = int32(i)
+		}
+	}
+	t.resolveLinks()
 	t.findWorkspaces()
 
 	for i := range t.nodes {
@@ -317,13 +337,13 @@ func (t *tree) resolve() error {
 				continue
 			}
 			e.To = Missing
-			found := candidates[e.Name]
-			if len(found) == 0 || from < 0 {
+			found, ok := names[e.Name]
+			if !ok || from < 0 {
 				continue
 			}
-			if int(c.depth[from]) < len(found) {
+			if found.count > many {
 				for d := from; d >= 0; d = c.parent[d] {
-					if to, ok := t.index[place{d, e.Name}]; ok {
+					if to, ok := index[place{d, e.Name}]; ok {
 						e.To = int(to)
 						break
 					}
@@ -331,17 +351,32 @@ func (t *tree) resolve() error {
 				continue
 			}
 			best := int32(-1)
-			for _, f := range found {
-				if (best < 0 || c.depth[f.dir] > c.depth[best]) && c.above(f.dir, from) {
-					best, e.To = f.dir, int(f.node)
+			for k := found.first; k >= 0; k = next[k] {
+				if d := dirs[k]; (best < 0 || c.depth[d] > c.depth[best]) && c.above(d, from) {
+					best, e.To = d, int(k)
 				}
 			}
 		}
 	}
-	return nil
 }
 
-type place2 struct{ dir, node int32 }
+// order links each container to the nearest one above it, once all are added.
+func (c *containers) order() {
+	byLength := make([]int32, len(c.paths))
+	for i, dir := range c.paths {
+		byLength[i] = int32(i)
+		if j := strings.LastIndexByte(dir, '/'); dir != "" && (j >= 0 || !strings.HasPrefix(dir, "..")) {
+			c.parent[i] = c.nearest(dir[:max(j, 0)])
+		}
+	}
+	// What is above has a shorter path.
+	slices.SortFunc(byLength, func(a, b int32) int { return cmp.Compare(len(c.paths[a]), len(c.paths[b])) })
+	for _, i := range byLength {
+		if p := c.parent[i]; p >= 0 {
+			c.depth[i] = c.depth[p] + 1
+		}
+	}
+}
 
 // above reports whether a is b or a directory above it, as far as Node.js would look.
 func (c *containers) above(a, b int32) bool {
@@ -359,13 +394,15 @@ func (c *containers) above(a, b int32) bool {
 
 // sortNodes puts the root first and the rest in order of path, so that the order in the file does not matter.
 func (t *tree) sortNodes() error {
-	slices.SortStableFunc(t.nodes[1:], func(a, b node) int { return strings.Compare(a.path, b.path) })
+	slices.SortFunc(t.nodes[1:], func(a, b node) int {
+		return cmp.Or(strings.Compare(a.path, b.path), cmp.Compare(a.line, b.line))
+	})
 	kept := t.nodes[:1]
 	for _, b := range t.nodes[1:] {
 		if a := &kept[len(kept)-1]; len(kept) > 1 && a.path == b.path {
 			// A version 1 lockfile lists what lies under a linked directory once for every link.
-			if t.version != 1 || a.version != b.version || a.integrity != b.integrity || a.resolved != b.resolved || a.realName != b.realName || a.spec != b.spec {
-				return b.errorf("location %s occurs twice, see also line %d", quoteShort(b.path), a.line)
+			if t.version != 1 || a.version != b.version || a.integrity != b.integrity || a.resolved != b.resolved || a.realName != b.realName {
+				return t.errorf(&b, "location %s occurs twice, see also line %d", quoteShort(b.path), a.line)
 			}
 			continue
 		}
@@ -376,7 +413,7 @@ func (t *tree) sortNodes() error {
 }
 
 // resolveLinks finds what links point at.
-func (t *tree) resolveLinks(byPath map[string]int32) {
+func (t *tree) resolveLinks() {
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		if !n.has(isLink) {
@@ -386,8 +423,8 @@ func (t *tree) resolveLinks(byPath map[string]int32) {
 		target := strings.TrimSuffix(strings.TrimPrefix(n.resolved, "./"), "/")
 		// A link to a link is followed a few steps; a loop ends nowhere.
 		for range 8 {
-			to, ok := byPath[target]
-			if !ok {
+			to := t.find(target)
+			if to < 0 {
 				break
 			}
 			if !t.nodes[to].has(isLink) {
@@ -424,7 +461,7 @@ func (t *tree) findWorkspaces() {
 				dirs++
 			}
 		}
-		if dirs*work > 20_000_000 {
+		if dirs*work > 5_000_000 {
 			t.warn(&t.nodes[0], "workspaces-too-many", true, "%d workspace patterns on %d directories: not matched", work, dirs)
 			return
 		}
@@ -457,7 +494,7 @@ func (t *tree) inferRoot() {
 	edges := slices.Clone(root.edges)
 	for i := 1; i < len(t.nodes); i++ {
 		n := &t.nodes[i]
-		if !n.has(isInstalled) || n.dir != "" || asked[i] || n.has(isExtraneous) {
+		if !n.has(isInstalled) || n.dir() != "" || asked[i] || n.has(isExtraneous) {
 			continue
 		}
 		kind := Prod
@@ -469,7 +506,7 @@ func (t *tree) inferRoot() {
 		case n.has(isPeer):
 			kind = Peer
 		}
-		edges = append(edges, Edge{Name: n.name, Kind: kind, To: i})
+		edges = append(edges, Edge{Name: n.name(), Kind: kind, To: i})
 	}
 	root.setEdges(edges)
 }
@@ -479,21 +516,25 @@ func (t *tree) inferRoot() {
 // or the workspace.
 // Source: npm/cli, workspaces/arborist/lib/node.js, getBundler.
 func (t *tree) bundlers() []int32 {
-	children := make(map[string][]int32) // installed nodes by the path of the node that holds them
-	for i := range t.nodes {
-		n := &t.nodes[i]
-		if n.has(isInstalled) {
-			children[n.dir] = append(children[n.dir], int32(i))
-		}
-	}
 	result := make([]int32, len(t.nodes))
 	for i := range result {
 		result[i] = -1
 	}
+	if len(t.bundles) == 0 {
+		return result
+	}
+	children := make(map[string][]int32) // installed nodes by the path of the node that holds them
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		if n.has(isInstalled) {
+			children[n.dir()] = append(children[n.dir()], int32(i))
+		}
+	}
 	// Nodes are sorted by path, so what is above comes first.
 	for i := range t.nodes {
 		p := &t.nodes[i]
-		if len(p.bundle) == 0 || result[i] >= 0 {
+		bundle := t.bundles[p.path]
+		if len(bundle) == 0 || result[i] >= 0 {
 			continue
 		}
 		var todo []int32
@@ -503,12 +544,12 @@ func (t *tree) bundlers() []int32 {
 				todo = append(todo, c)
 			}
 		}
-		listed := make(map[string]bool, len(p.bundle))
-		for _, name := range p.bundle {
+		listed := make(map[string]bool, len(bundle))
+		for _, name := range bundle {
 			listed[name] = true
 		}
 		for _, c := range children[p.path] {
-			if listed[t.nodes[c].name] {
+			if listed[t.nodes[c].name()] {
 				take(c)
 			}
 		}
@@ -520,7 +561,7 @@ func (t *tree) bundlers() []int32 {
 			}
 			for _, e := range t.nodes[c].edges {
 				// A dependency beside its dependent comes along in the tarball; one further up does not.
-				if e.To >= 0 && t.nodes[e.To].has(isInstalled) && t.nodes[e.To].dir == p.path {
+				if e.To >= 0 && t.nodes[e.To].has(isInstalled) && t.nodes[e.To].dir() == p.path {
 					take(int32(e.To))
 				}
 			}
