@@ -82,6 +82,15 @@ func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
 			Detail: "the trusted root does not count the log's key at the time that the log states",
 		}
 	}
+	digest := setDigest(e)
+	if !ecdsa.VerifyASN1(key, digest[:], e.SET) {
+		return fail(reasonSET, "the signed entry timestamp does not verify by the key of the log")
+	}
+	return Step{Status: Held}
+}
+
+// setDigest returns the hash of what a signed entry timestamp covers.
+func setDigest(e *LogEntry) [sha256.Size]byte {
 	payload := make([]byte, 0, 192+base64.StdEncoding.EncodedLen(len(e.Body)))
 	payload = append(payload, `{"body":"`...)
 	payload = base64.StdEncoding.AppendEncode(payload, e.Body)
@@ -92,11 +101,7 @@ func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
 	payload = append(payload, `","logIndex":`...)
 	payload = strconv.AppendInt(payload, e.LogIndex, 10)
 	payload = append(payload, '}')
-	digest := sha256.Sum256(payload)
-	if !ecdsa.VerifyASN1(key, digest[:], e.SET) {
-		return fail(reasonSET, "the signed entry timestamp does not verify by the key of the log")
-	}
-	return Step{Status: Held}
+	return sha256.Sum256(payload)
 }
 
 // checkInclusion verifies the inclusion proof up to the root of its checkpoint, and the checkpoint's signature by the

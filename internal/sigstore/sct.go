@@ -177,31 +177,36 @@ func (r *TrustedRoot) checkSCT(leaf *x509.Certificate, by *issuer) Step {
 	return failed
 }
 
-// verify checks the signature (RFC 6962 section 3.2, digitally-signed struct).
-func (s *sct) verify(key crypto.PublicKey, tbs []byte, by *issuer) bool {
-	const sha256TLS, rsaTLS, ecdsaTLS = 4, 1, 3 // RFC 5246 section 7.4.1.4.1
-	if s.hash != sha256TLS {
-		return false
-	}
+// digest returns the hash of what the timestamp's signature covers (RFC 6962 section 3.2, digitally-signed struct), for a
+// certificate with the given TBSCertificate.
+func (s *sct) digest(tbs []byte, by *issuer) (sum [sha256.Size]byte, err error) {
 	const head = 1 + 1 + 8 + 2 + sha256.Size + 3
 	signed := make([]byte, head, head+len(tbs)+2+len(s.extensions))
 	binary.BigEndian.PutUint64(signed[2:], s.timestamp)
 	signed[11] = 1 // precert_entry
 	copy(signed[12:], by.spki[:])
-	signed, err := appendPrecert(signed, tbs)
+	signed, err = appendPrecert(signed, tbs)
 	if err != nil {
-		return false
+		return sum, err
 	}
 	n := len(signed) - head
 	signed[head-3], signed[head-2], signed[head-1] = byte(n>>16), byte(n>>8), byte(n)
 	signed = binary.BigEndian.AppendUint16(signed, uint16(len(s.extensions)))
 	signed = append(signed, s.extensions...)
-	digest := sha256.Sum256(signed)
-	switch key := key.(type) {
+	return sha256.Sum256(signed), nil
+}
+
+func (s *sct) verify(key crypto.PublicKey, tbs []byte, by *issuer) bool {
+	const sha256TLS, rsaTLS, ecdsaTLS = 4, 1, 3 // RFC 5246 section 7.4.1.4.1
+	digest, err := s.digest(tbs, by)
+	if err != nil || s.hash != sha256TLS {
+		return false
+	}
+	switch key.(type) {
 	case *ecdsa.PublicKey:
-		return s.alg == ecdsaTLS && ecdsa.VerifyASN1(key, digest[:], s.signature)
+		return s.alg == ecdsaTLS && verifyDigest(key, crypto.SHA256, digest[:], s.signature)
 	case *rsa.PublicKey:
-		return s.alg == rsaTLS && rsa.VerifyPKCS1v15(key, crypto.SHA256, digest[:], s.signature) == nil
+		return s.alg == rsaTLS && verifyDigest(key, crypto.SHA256, digest[:], s.signature)
 	}
 	return false
 }
