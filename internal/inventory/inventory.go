@@ -156,7 +156,7 @@ type Edge struct {
 
 // A Node is one place of the tree. A symlink and its target are one Node, the target's.
 type Node struct {
-	Name    string // name it is installed under; for the root and workspaces the package's name
+	Name    string // name it is installed under; for the root and workspaces the package's name, "." if the root has none
 	Path    string // as in Location; "" for the root
 	Package int    // index in Project.Packages, or -1
 	Other   int    // index in Project.Others, or -1; both are -1 for the root

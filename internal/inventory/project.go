@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"assay/internal/npm"
@@ -314,18 +313,10 @@ func sourceOf(kinds, from specKind) string {
 
 // printable returns a name as it is if npm accepts it, else quoted.
 func printable(name string) string {
-	if npm.CheckName(name) == nil {
+	if name == "" || name == "." || npm.CheckName(name) == nil {
 		return name
 	}
-	for _, r := range name {
-		if !strconv.IsPrint(r) {
-			return quoteShort(name)
-		}
-	}
-	if len(name) > 214 {
-		return quoteShort(name)
-	}
-	return name
+	return quoteShort(name)
 }
 
 // warnMissing tells what the project's own manifests ask for and the file does not have.
@@ -422,7 +413,7 @@ func (t *tree) build(keep []bool, verdicts []verdict) *Project {
 			n := &t.nodes[i]
 			name := n.name()
 			if i == 0 || !n.has(isInstalled) {
-				name = n.packageName()
+				name = cmp.Or(n.packageName(), ".")
 			}
 			p.Nodes = append(p.Nodes, Node{Name: printable(name), Path: n.path, Package: -1, Other: -1, Via: -1, Edges: n.edges})
 		}
