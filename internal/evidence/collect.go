@@ -246,7 +246,10 @@ func (c *Collector) attestations(ctx context.Context, req *Request, old *recall,
 		}
 		return false
 	}
-	if !req.Fresh && c.attestationsUsable(old, announced) {
+	// A document that was asked for just now and announces nothing contradicts a list that is kept: whether
+	// the registry still serves it is then the question, and the cache cannot answer that.
+	contradicted := !announced && next.document != old.document && old.attestations.state == Served
+	if !req.Fresh && !(contradicted && !c.offline()) && c.attestationsUsable(old, announced) {
 		if a, ok := c.cached(old.attestations); ok {
 			ev.Attestations, next.attestations = a, old.attestations
 			ev.FromCache = true
@@ -325,9 +328,7 @@ func (t *Tarball) keep() *keptTarball {
 // earlier returns what earlier runs were served and what is not current.
 func (c *Collector) earlier(e *entry) []Earlier {
 	var out []Earlier
-	current := e.current()
 	for _, p := range e.earlier {
-		p = p.without(current)
 		was := Earlier{At: p.at}
 		if p.document != (sum{}) {
 			was.Document, _ = c.store.blob(p.document)

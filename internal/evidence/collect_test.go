@@ -237,7 +237,7 @@ func TestCollectAsksForTheLeast(t *testing.T) {
 	ev = b.collect(testKey, want(attested))
 	checkFlags(t, ev, true, true)
 	b.wantAsked("document @acme/attested@2.0.0")
-	ev = b.collect(testKey, want(attested))
+	b.collect(testKey, want(attested))
 	b.wantAsked()
 
 	// Expected ones are asked for, and that there are none is remembered for a while.
@@ -381,7 +381,7 @@ func TestEarlierEvidenceIsKept(t *testing.T) {
 	for i := range 20 {
 		b.registry.documents[attested.String()] = strings.Replace(strippedDoc, "k", fmt.Sprint("k", i), 1)
 		b.now = b.now.Add(25 * time.Hour)
-		ev = b.collect(testKey, want(attested))
+		b.collect(testKey, want(attested))
 	}
 	b.registry.attestations[attested.String()] = errNotFound
 	req := want(attested)
@@ -389,6 +389,19 @@ func TestEarlierEvidenceIsKept(t *testing.T) {
 	ev = b.collect(testKey, req)
 	if len(ev.Earlier) != maxEarlier || string(ev.Earlier[0].Attestations) != attList {
 		t.Errorf("earlier is %d long: %+v", len(ev.Earlier), ev.Earlier)
+	}
+
+	// Nor does serving one list after the other make us forget the first.
+	for i := range 20 {
+		b.registry.attestations[attested.String()] = fmt.Sprintf(`{"attestations":[%d]}`, i)
+		b.now = b.now.Add(time.Hour)
+		ev = b.collect(testKey, req)
+		if !slices.ContainsFunc(ev.Earlier, func(e Earlier) bool { return string(e.Attestations) == attList }) {
+			t.Fatalf("after %d other lists the first one is forgotten", i)
+		}
+	}
+	if len(ev.Earlier) != maxEarlier || string(ev.Earlier[0].Attestations) != `{"attestations":[18]}` {
+		t.Errorf("earlier is %+v", ev.Earlier)
 	}
 }
 

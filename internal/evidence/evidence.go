@@ -89,9 +89,9 @@ type Evidence struct {
 	Authenticated bool // all that came out of the cache is this machine's own word, by a MAC; true also if nothing did
 }
 
-// Earlier is one earlier pair of answers. Either may be nil, never both.
+// Earlier is one earlier pair of answers, without what is also current. Either may be nil, never both.
 type Earlier struct {
 	Document     []byte
 	Attestations []byte
-	At           time.Time // when the newer of the two was received; a claim unless the cache entry was authenticated
+	At           time.Time // of an early time that the newer of the two was received; a claim, never proof
 }

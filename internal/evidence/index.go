@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -86,22 +87,27 @@ func (p pair) rank() int {
 	return 0
 }
 
-// compare puts first what this machine saw itself (somebody else's pairs must not push it out of a short
-// list), then what could prove more, then the newer.
+// class is what comes before time when pairs are compared: first what this machine saw itself (somebody
+// else's pairs must not push it out of a short list), then what could prove more.
+func (p pair) class() int { return int(p.traits&adopted)<<8 - p.rank() }
+
+// compare orders by class, then the newer first.
 func (p pair) compare(q pair) int {
+	return cmp.Or(
+		cmp.Compare(p.class(), q.class()),
+		q.at.Compare(p.at),
+		bytes.Compare(p.document[:], q.document[:]),
+		bytes.Compare(p.attestations[:], q.attestations[:]),
+	)
+}
+
+// better reports whether p is to stand for q, which has the same to prove: on a better word, else because
+// it was seen earlier.
+func (p pair) better(q pair) bool {
 	if a, b := p.traits&adopted, q.traits&adopted; a != b {
-		return int(a) - int(b)
+		return a < b
 	}
-	if a, b := p.rank(), q.rank(); a != b {
-		return b - a
-	}
-	if c := q.at.Compare(p.at); c != 0 {
-		return c
-	}
-	if c := bytes.Compare(p.document[:], q.document[:]); c != 0 {
-		return c
-	}
-	return bytes.Compare(p.attestations[:], q.attestations[:])
+	return cmp.Or(p.at.Compare(q.at), bytes.Compare(p.document[:], q.document[:]), cmp.Compare(p.traits, q.traits)) < 0
 }
 
 // current is the pair of the entry's own answers.
@@ -160,55 +166,55 @@ func foldEarlier(all []candidate, current pair, has func(sum) bool) []pair {
 			if !c.authenticated {
 				p.traits |= adopted
 			}
-			if p.without(current).rank() == 0 {
-				continue
-			}
+			p = p.without(current)
 			if !has(p.document) {
 				p.document = sum{}
 			}
 			if !has(p.attestations) {
 				p.attestations = sum{}
 			}
-			pairs = append(pairs, p)
+			if p.rank() > 0 {
+				pairs = append(pairs, p)
+			}
 		}
 	}
-	return boundEarlier(pairs, current)
+	return boundEarlier(pairs)
 }
 
-// boundEarlier returns the best few of the pairs, each once, without those that prove nothing, those whose
-// bytes are all current, and those that are a part of another.
-func boundEarlier(pairs []pair, current pair) []pair {
+// boundEarlier returns the few pairs worth keeping: each list of attestations once, each other document
+// once. Where there are too many, the newest are kept and the oldest: a registry that serves one thing
+// after the other cannot make us forget what it served at first.
+func boundEarlier(pairs []pair) []pair {
 	var out []pair
 	for _, p := range pairs {
-		if p.without(current).rank() == 0 {
+		if slices.ContainsFunc(pairs, p.within) {
 			continue
 		}
 		i := slices.IndexFunc(out, func(q pair) bool {
-			return q.document == p.document && q.attestations == p.attestations
+			return p.attestations == q.attestations && (p.attestations != sum{} || p.document == q.document)
 		})
 		if i < 0 {
 			out = append(out, p)
-			continue
-		}
-		// Seen twice: the better word for it counts, and the later time.
-		q := &out[i]
-		if q.traits&adopted != 0 && p.traits&adopted == 0 {
-			q.traits, q.at = p.traits, p.at
-		} else if q.traits&adopted == p.traits&adopted && p.at.After(q.at) {
-			q.traits, q.at = p.traits, p.at
+		} else if p.better(out[i]) {
+			out[i] = p
 		}
 	}
-	all := slices.Clone(out)
-	out = slices.DeleteFunc(out, func(p pair) bool { return slices.ContainsFunc(all, p.within) })
 	slices.SortFunc(out, pair.compare)
-	return out[:min(len(out), maxEarlier)]
+	if len(out) > maxEarlier {
+		oldest := maxEarlier - 1
+		for oldest+1 < len(out) && out[oldest+1].class() == out[maxEarlier-1].class() {
+			oldest++
+		}
+		out[maxEarlier-1] = out[oldest]
+		out = out[:maxEarlier]
+	}
+	return out
 }
 
-// within reports whether q has the bytes of p, and more, on no worse a word.
+// within reports whether q has the bytes of p, and attestations besides, on no worse a word.
 func (p pair) within(q pair) bool {
-	return p.traits&adopted >= q.traits&adopted &&
-		(p.document == sum{} && q.document != sum{} && p.attestations == q.attestations ||
-			p.attestations == sum{} && q.attestations != sum{} && p.document == q.document)
+	return p.attestations == sum{} && q.attestations != sum{} && p.document == q.document &&
+		p.traits&adopted >= q.traits&adopted
 }
 
 // without returns the pair without the bytes that the current one has too.

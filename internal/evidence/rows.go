@@ -80,7 +80,7 @@ func (c *Collector) LookupEvidence(q Query, ev *Evidence) (value []byte, ok bool
 }
 
 // KeepRow keeps a result for a query and the evidence it was made from; the bytes are handed back as they
-// are. The result must be a function of the query and the evidence, times and URLs of the answers aside.
+// are. The result must be a function of the query and the evidence, all times and the answers' URLs aside.
 // Nothing is kept of class [Unkept], nor where evidence came out of the cache unauthenticated.
 func (c *Collector) KeepRow(q Query, ev *Evidence, class Class, value []byte) {
 	if c.store == nil || !c.store.Keyed() || !ev.Authenticated || class != Passing && class != Lasting {
@@ -134,7 +134,7 @@ func (ev *Evidence) prints() prints {
 		p.tarball = append(k.print(), t.Reason...)
 	}
 	for _, e := range ev.Earlier {
-		was := pair{at: e.At}
+		var was pair
 		if e.Document != nil {
 			was.document = sha256.Sum256(e.Document)
 		}
@@ -148,9 +148,8 @@ func (ev *Evidence) prints() prints {
 
 func (e *entry) earlierPrints() [][]byte {
 	var out [][]byte
-	current := e.current()
 	for _, p := range e.earlier {
-		out = append(out, p.without(current).print())
+		out = append(out, p.print())
 	}
 	return out
 }
@@ -176,6 +175,5 @@ func (k *keptTarball) print() []byte {
 }
 
 func (p pair) print() []byte {
-	b := append(p.document[:], p.attestations[:]...)
-	return appendTime(b, p.at)
+	return append(p.document[:], p.attestations[:]...)
 }
