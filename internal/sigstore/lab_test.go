@@ -29,6 +29,7 @@ import (
 type lab struct {
 	t                   testing.TB
 	now                 time.Time
+	keys                int
 	rootCert, interCert *x509.Certificate
 	rootKey, interKey   *ecdsa.PrivateKey
 	ctKey, rekorKey     *ecdsa.PrivateKey
@@ -38,6 +39,18 @@ type lab struct {
 }
 
 const rekor2Host = "log2.example"
+
+// newKey makes the next key of the lab. Two labs make the same keys, and the same certificates of them, so that the seeds
+// of a fuzz target mean something to each of its workers.
+func (l *lab) newKey() *ecdsa.PrivateKey {
+	l.t.Helper()
+	l.keys++
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), sum256(fmt.Appendf(nil, "key %d", l.keys)))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return key
+}
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
@@ -50,7 +63,7 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 
 func (l *lab) issue(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) *x509.Certificate {
 	l.t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	der, err := x509.CreateCertificate(nil, template, parent, public, key)
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -85,9 +98,9 @@ func (l *lab) tsaTemplate() *x509.Certificate {
 func newLab(t testing.TB) *lab {
 	t.Helper()
 	l := &lab{t: t, now: time.Date(2025, 6, 1, 12, 0, 0, 0, time.UTC)}
-	l.rootKey, l.interKey, l.ctKey, l.rekorKey = newKey(t), newKey(t), newKey(t), newKey(t)
-	l.tsaRootKey, l.tsaKey = newKey(t), newKey(t)
-	_, l.rekor2Key, _ = ed25519.GenerateKey(rand.Reader)
+	l.rootKey, l.interKey, l.ctKey, l.rekorKey = l.newKey(), l.newKey(), l.newKey(), l.newKey()
+	l.tsaRootKey, l.tsaKey = l.newKey(), l.newKey()
+	l.rekor2Key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 	root := l.caTemplate("root")
 	l.rootCert = l.issue(root, root, l.rootKey.Public(), l.rootKey)
 	inter := l.caTemplate("intermediate")
@@ -192,7 +205,7 @@ func (l *lab) make(o labBundle) (bundleJSON, rootJSON []byte, options Options) {
 		o.tsCert = l.tsaCert
 	}
 	leafTime := or(o.leafTime, l.now)
-	signer := newKey(l.t)
+	signer := l.newKey()
 	material := map[string]any{}
 	var verifier []byte // PEM
 	var leaf *x509.Certificate
@@ -298,7 +311,7 @@ func (l *lab) make(o labBundle) (bundleJSON, rootJSON []byte, options Options) {
 
 func (l *lab) sign(key crypto.Signer, message []byte) []byte {
 	l.t.Helper()
-	sig, err := key.Sign(rand.Reader, sum256(message), crypto.SHA256)
+	sig, err := key.Sign(nil, sum256(message), crypto.SHA256)
 	if err != nil {
 		l.t.Fatal(err)
 	}

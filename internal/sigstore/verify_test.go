@@ -47,7 +47,7 @@ func flip(s any) string {
 func TestVerifySteps(t *testing.T) {
 	l := newLab(t)
 	during, after := l.now.Add(time.Minute), l.now.Add(time.Hour)
-	other := newKey(t)
+	other := l.newKey()
 	namesake := l.issue(l.caTemplate("intermediate"), l.caTemplate("root"), other.Public(), other)
 	tsaOf := func(change func(*x509.Certificate)) *x509.Certificate {
 		template := l.tsaTemplate()
