@@ -179,7 +179,8 @@ type Warning struct {
 // Options narrow what Open returns. The zero value asks for everything.
 type Options struct {
 	// Omit names dependency types to leave out, as npm's --omit: "dev", "optional", "peer".
-	// Something that is reachable in another way stays.
+	// Something that is reachable in another way stays, from anywhere in the project: together with
+	// Workspaces too, since that is what npm installs.
 	Omit []string
 	// Workspaces restricts the result to what these workspaces use; each is the name of one, its
 	// directory, or a directory above several, as npm's --workspace.

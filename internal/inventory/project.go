@@ -327,7 +327,8 @@ func (t *tree) warnMissing() {
 			continue
 		}
 		for _, e := range n.edges {
-			if e.To == Missing && (e.Kind == Prod || e.Kind == Dev) {
+			// What is installed may well be without devDependencies.
+			if e.To == Missing && (e.Kind == Prod || e.Kind == Dev && t.kind != kindNodeModules) {
 				t.warn(n, "missing", false, "%s is asked for (%s) but not listed", quoteShort(e.Name), quoteShort(e.Spec))
 			}
 		}
