@@ -354,7 +354,9 @@ func (s *source) find(name string) (*format, string, error) {
 			if _, err := fs.Stat(s.fsys, file); err == nil {
 				found, files = append(found, f), append(files, file)
 				break
-			} else if !errors.Is(err, fs.ErrNotExist) {
+			} else if f.kind == kindNodeModules && len(found) == 0 && !errors.Is(err, fs.ErrNotExist) {
+				return nil, "", fmt.Errorf("looking for %s: %w; if it is a symlink out of the project, name its target", file, err)
+			} else if f.kind != kindNodeModules && !errors.Is(err, fs.ErrNotExist) {
 				return nil, "", fmt.Errorf("looking for %s: %w", file, err)
 			}
 		}
@@ -489,4 +491,52 @@ func (p *Project) nodePath(nodes []int) []string {
 		names[0], names[1] = p.Nodes[p.start[best]].Name, "…"
 	}
 	return names
+}
+
+// Paths returns why package i is there in all ways: paths of indices in Nodes from the root project or
+// a workspace to a place of it, shortest first and without loops, at most max of them. Of packages that
+// much else needs there may be millions; the search stops early then.
+func (p *Project) Paths(i, max int) [][]int {
+	from := make([][]int, len(p.Nodes)) // nodes with an edge to each
+	for j := range p.Nodes {
+		for _, e := range p.Nodes[j].Edges {
+			if e.To >= 0 && e.Kind != Workspace && p.depth[j] >= 0 {
+				from[e.To] = append(from[e.To], j)
+			}
+		}
+	}
+	// Backwards from the package. A step holds a node and the step that it leads to.
+	type step struct{ node, to, length int }
+	var steps []step
+	for _, n := range p.Packages[i].Nodes {
+		steps = append(steps, step{n, -1, 1})
+	}
+	const maxSteps = 200_000
+	var paths [][]int
+	for k := 0; k < len(steps) && len(paths) < max; k++ {
+		s := steps[k]
+		if p.depth[s.node] == 0 {
+			path := make([]int, 0, s.length)
+			for j := k; j >= 0; j = steps[j].to {
+				path = append(path, steps[j].node)
+			}
+			paths = append(paths, path)
+			continue
+		}
+		if s.length > maxPath {
+			continue
+		}
+	next:
+		for _, f := range from[s.node] {
+			for j := k; j >= 0; j = steps[j].to {
+				if steps[j].node == f {
+					continue next
+				}
+			}
+			if len(steps) < maxSteps {
+				steps = append(steps, step{f, k, s.length + 1})
+			}
+		}
+	}
+	return paths
 }

@@ -291,7 +291,7 @@ func (t *tree) useManifests(s *source) error {
 			}
 			m.overrides[name] = specs
 		}
-		if t.rootKnown && t.version > 1 {
+		if t.rootKnown && !t.legacy {
 			t.compareRoot(locked, root.edges)
 		}
 		t.setBundle("", bundleNames(m.bundle, m.bundleAll, root.edges))

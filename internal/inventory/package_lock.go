@@ -107,6 +107,7 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 		return nil, err
 	}
 	if t.version == 1 {
+		t.legacy = true
 		t.nodes = append([]node{root}, legacy...)
 		return t, t.sortNodes()
 	}

@@ -34,7 +34,7 @@ type verdict struct {
 // project turns the tree into what callers see: classified, filtered, merged and sorted.
 func (t *tree) project(opts Options) (*Project, error) {
 	t.resolve()
-	if t.version == 1 {
+	if t.legacy {
 		t.inferKinds()
 		t.inferBundles()
 	}

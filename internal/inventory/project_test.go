@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -260,5 +261,81 @@ func TestLongPath(t *testing.T) {
 		if len(path) > maxPath || path[0] != "app" || path[len(path)-1] != q.Name {
 			t.Fatalf("path of %s: %v", q.Name, path)
 		}
+	}
+}
+
+func TestPaths(t *testing.T) {
+	p, err := Open("testdata/package-lock/kinds.v3.json", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := func(i, max int) (all []string) {
+		for _, path := range p.Paths(i, max) {
+			var s []string
+			for _, n := range path {
+				s = append(s, p.Nodes[n].Name)
+			}
+			all = append(all, strings.Join(s, ">"))
+		}
+		return all
+	}
+	i := slices.IndexFunc(p.Packages, func(q Package) bool { return q.Name == "shared" })
+	if diff := cmp.Diff([]string{"app>dev>shared", "app>opt>shared"}, names(i, 10)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := names(i, 1); len(got) != 1 {
+		t.Errorf("limit 1 gives %q", got)
+	}
+	// A cycle does not go on for ever.
+	p, err = Open("testdata/package-lock/cycle.v3.json", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"app>a>b>c"}, names(2, 10)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// A format without places sets the edges itself.
+func TestLinkedTree(t *testing.T) {
+	entry := func(key, name, version string) node {
+		n, err := newKeyNode(key, name, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.version = version
+		return n
+	}
+	tr := &tree{kind: "test", file: "test.lock", linked: true, rootKnown: true, nodes: []node{
+		{realName: "app", link: notLink, edges: []Edge{{Name: "a", Spec: "^1.0.0", To: 1}, {Name: "old", Spec: "npm:b@1", To: 2, Kind: Dev}}},
+		entry("a@^1.0.0", "a", "1.0.0"), entry("old@npm:b@1", "b", "1.0.0"), entry("b@2", "b", "2.0.0"),
+	}}
+	tr.nodes[1].edges = []Edge{{Name: "b", Spec: "2", To: 3}}
+	p, err := tr.project(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `a@1.0.0 no-integrity resolved= direct at a@^1.0.0:7 via app>a
+b@1.0.0 no-integrity resolved= direct dev at old@npm:b@1:7 via app>b
+b@2.0.0 no-integrity resolved= at b@2:7 via app>a>b
+`
+	if diff := cmp.Diff(want, summary(p)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestSymlinkedNodeModules(t *testing.T) {
+	dir := writeTree(t, map[string]string{
+		"app/package.json":                     `{"name": "app", "dependencies": {"a": "1"}}`,
+		"app/node_modules":                     "-> ../deps/node_modules",
+		"deps/node_modules/a/package.json":     `{"name": "a", "version": "1.0.0"}`,
+		"deps/node_modules/.package-lock.json": hidden,
+	})
+	if _, err := Open(filepath.Join(dir, "app"), Options{}); err == nil || !strings.Contains(err.Error(), "symlink out of the project") {
+		t.Errorf("project: %v", err)
+	}
+	p, err := Open(filepath.Join(dir, "app", "node_modules"), Options{})
+	if err != nil || len(p.Packages) != 2 {
+		t.Errorf("its node_modules: %v", err)
 	}
 }

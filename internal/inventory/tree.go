@@ -17,6 +17,13 @@ type tree struct {
 	file    string // the lockfile; nodes read from the disk are in their own package.json
 	version int    // of the lockfile's format
 	nodes   []node
+	// legacy says that it comes from npm's lockfileVersion 1, which leaves out what inferKinds and
+	// inferBundles work out.
+	legacy bool
+	// linked says that the format names the target of each edge, so that the reader has set Edge.To,
+	// the workspaces' flag and the root's edges to them, on nodes in their final order, the root first.
+	// Otherwise edges are resolved by place.
+	linked bool
 	// rootKnown says that nodes[0] has the root project's own edges. Where it has not, whatever at the
 	// top nobody asks for counts as asked for by the root, and the lockfile's flags are all there is.
 	rootKnown  bool
@@ -39,8 +46,23 @@ type node struct {
 	flags                        flags
 }
 
+// newKeyNode returns the node of a format that has no places, such as one that lists each package once:
+// key is the entry's own name in the file, name the package's.
+func newKeyNode(key, name string, line int) (node, error) {
+	n := node{path: key, realName: name, nameAt: noPlace, line: int32(line), link: notLink, flags: isInstalled}
+	return n, npm.CheckName(name)
+}
+
+// noPlace in nameAt says that path is no place.
+const noPlace = -1
+
 // name is the name that a node is installed under, or the base name of its directory.
-func (n *node) name() string { return n.path[n.nameAt:] }
+func (n *node) name() string {
+	if n.nameAt == noPlace {
+		return n.realName
+	}
+	return n.path[n.nameAt:]
+}
 
 // dir is the directory whose node_modules holds an installed node, "" for the root.
 func (n *node) dir() string {
@@ -293,6 +315,9 @@ func (t *tree) find(where string) int32 {
 
 // resolve finds the targets of links and of edges.
 func (t *tree) resolve() {
+	if t.linked {
+		return
+	}
 	c := &containers{index: make(map[string]int32)}
 	c.add("")
 	dirs := make([]int32, len(t.nodes)) // container of each installed node
@@ -401,7 +426,7 @@ func (t *tree) sortNodes() error {
 	for _, b := range t.nodes[1:] {
 		if a := &kept[len(kept)-1]; len(kept) > 1 && a.path == b.path {
 			// A version 1 lockfile lists what lies under a linked directory once for every link.
-			if t.version != 1 || a.version != b.version || a.integrity != b.integrity || a.resolved != b.resolved || a.realName != b.realName {
+			if !t.legacy || a.version != b.version || a.integrity != b.integrity || a.resolved != b.resolved || a.realName != b.realName {
 				return t.errorf(&b, "location %s occurs twice, see also line %d", quoteShort(b.path), a.line)
 			}
 			continue
