@@ -241,9 +241,14 @@ var attack = []string{
 }
 
 // hostile puts every attack into every place of a report.
-func hostile() *Report {
+func hostile() *Report { return hostileWith(attack) }
+
+// hostileShort leaves out the endless text, which nobody would read in a golden file.
+func hostileShort() *Report { return hostileWith(attack[:len(attack)-1]) }
+
+func hostileWith(texts []string) *Report {
 	r := New()
-	for i, s := range attack {
+	for i, s := range texts {
 		p := pkg("evil@1.0.0", verify.Invalid, policy.Deny, row("lockfile-integrity", verify.Fail, s, s, s, s))
 		p.Findings = append(p.Findings, policy.Finding{Rule: s, Level: policy.Deny, Message: s, File: s, Line: 1})
 		q := from(pkg("evil@1.0.0", verify.Provenance, policy.Warn), s, s)

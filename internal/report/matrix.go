@@ -42,6 +42,7 @@ type matrixText struct {
 // answer says in a sentence or two what a person came to know.
 func (m *matrixText) answer() {
 	spec := st(bold, m.e.spec)
+	letThrough := false
 	if m.p.Decision == policy.Decision(policy.Deny) {
 		m.line(0, 0, st(denied, "DENIED"), t(": do not install or run "), spec, t(" before you know why."))
 	}
@@ -66,12 +67,22 @@ func (m *matrixText) answer() {
 		failed := m.count(verify.Fail)
 		m.line(0, 0, spec, t(" does not verify: "), st(denied, plural(failed, "check fails", "checks fail")), t("."))
 		m.reasons(verify.Fail)
+		letThrough = m.p.Decision != policy.Decision(policy.Deny)
 	default:
-		n := m.count(verify.Error)
-		m.line(0, 0, t("It could not be told who built "), spec, t(": "),
-			st(unknown, plural(n, "check", "checks")+" could not be carried out"), t(". That speaks neither for it nor against it."))
+		m.line(0, 0, spec, t(" "), st(unknown, "could not be checked"), t(": "+undecidedWords(m.count(verify.Error))+" That speaks neither for it nor against it."))
 		m.reasons(verify.Error)
+		letThrough = m.p.Decision != policy.Decision(policy.Error) && m.p.Decision != policy.Decision(policy.Deny)
 	}
+	if letThrough {
+		m.line(0, 0, t("The policy lets it through all the same."))
+	}
+}
+
+func undecidedWords(n int) string {
+	if n == 0 {
+		return "not everything that provenance needs was looked at."
+	}
+	return plural(n, "check", "checks") + " could not be carried out."
 }
 
 func (m *matrixText) count(s verify.Status) int {

@@ -3,6 +3,7 @@ package report
 import (
 	"strings"
 
+	"assay/internal/policy"
 	"assay/internal/verify"
 )
 
@@ -86,8 +87,16 @@ func next(c verify.Result, spec, file string) step {
 	return fillIn(text, spec, file)
 }
 
-// nextRule returns what to do about a rule that spoke.
-func nextRule(rule, spec, file string) step { return fillIn(ruleAdvice[rule], spec, file) }
+// nextRule returns what to do about a rule that spoke; place is where it was written, "" for a built-in one.
+func nextRule(f policy.Finding, place, spec, file string) step {
+	if text := ruleAdvice[f.Rule]; text != "" {
+		return fillIn(text, spec, file)
+	}
+	if place != "" && (f.Level == policy.Deny || f.Level == policy.Error) {
+		return step{text: "Use a version that meets the rule, or change the rule at " + place + "."}
+	}
+	return step{}
+}
 
 // fillIn puts names into advice. A name stands in a command only where no shell and no option parser could take
 // it for anything but a name.

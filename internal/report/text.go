@@ -176,7 +176,7 @@ func issues(checks []verify.Result, findings []policy.Finding, e *entry) []issue
 		word := map[policy.Level]string{policy.Deny: "DENY", policy.Error: "error", policy.Warn: "warn", policy.Note: "note"}[f.Level]
 		out = append(out, issue{
 			level: f.Level, word: cmp.Or(word, Escape(string(f.Level))), what: Escape(f.Rule), rule: rule, message: Escape(f.Message),
-			next: nextRule(f.Rule, e.spec, e.file),
+			next: nextRule(f, rule, e.spec, e.file),
 		})
 	}
 	return out
@@ -435,13 +435,7 @@ func (a *auditText) undecided() {
 		return
 	}
 	a.heading(unknown, "COULD NOT BE CHECKED", ": "+things(a.unknown))
-	groups := alike(a.unknown, func(e *entry) string {
-		i := e.first()
-		if i.reason == "" {
-			return i.what + "\x00" + i.rule + "\x00" + string(e.decision)
-		}
-		return "\x00" + i.reason + "\x00" + i.rule + "\x00" + string(e.decision)
-	})
+	groups := alike(a.unknown, (*entry).question)
 	slices.SortStableFunc(groups, func(x, y []*entry) int { return cmp.Compare(len(y), len(x)) })
 	for _, group := range groups {
 		e := group[0]
@@ -469,6 +463,16 @@ func (a *auditText) undecided() {
 			a.step(6, i.next)
 		}
 	}
+}
+
+// question is equal for entries that could not be told for one reason.
+func (e *entry) question() string {
+	i := e.first()
+	check := i.what
+	if i.reason != "" {
+		check = "" // the registry that does not answer leaves different checks open
+	}
+	return fmt.Sprintf("%q %q %q %q", check, i.reason, i.rule, e.decision)
 }
 
 // allOf is the issue of a group with every check that ended for the group's reason, in order.
@@ -973,11 +977,12 @@ func (a *auditText) quiet() {
 	for _, e := range a.deny {
 		a.denial(e, false, true)
 	}
-	groups := alike(slices.DeleteFunc(slices.Clone(a.unknown), func(e *entry) bool { return e.decision != policy.Decision(policy.Error) }),
-		func(e *entry) string { return e.first().label() })
-	for _, g := range groups {
-		a.groupHead(g, "error", g[0].first())
-		a.names(6, g)
+	undecided := slices.DeleteFunc(slices.Clone(a.unknown), func(e *entry) bool { return e.decision != policy.Decision(policy.Error) })
+	for _, g := range alike(undecided, (*entry).question) {
+		a.groupHead(g, "error", allOf(g))
+		if len(g) > 1 {
+			a.names(6, g)
+		}
 	}
 	if a.r.Exit() != 0 {
 		for _, text := range a.conclusion()[:1] {

@@ -89,6 +89,9 @@ func TestGolden(t *testing.T) {
 		all = append(all, golden{name, func(w io.Writer) error { return WriteText(w, r, o) }})
 	}
 	for name, r := range reports() {
+		if name == "hostile" {
+			r = hostileShort()
+		}
 		if name != "filled" {
 			audit("audit-"+name+".80", r, TextOptions{Width: 80})
 		}
@@ -117,7 +120,7 @@ func TestGolden(t *testing.T) {
 			return WriteMatrix(w, matrices()["provenance"], TextOptions{Width: 80, Verbose: true, PrivateLog: true})
 		}},
 		golden{"verify-hostile.80", func(w io.Writer) error {
-			r := hostile()
+			r := hostileShort()
 			for i := range r.Packages[:9] {
 				if err := WriteMatrix(w, &r.Packages[i], TextOptions{Width: 80}); err != nil {
 					return err
@@ -250,7 +253,10 @@ func TestTextIsHarmlessAndFits(t *testing.T) {
 func TestTextNeverPromises(t *testing.T) {
 	promise := regexp.MustCompile(`(?i)\b(safe|secure|secured|trusted package|trustworthy|clean|harmless|good|ok)\b|[✓✔✅☑]`)
 	forEachText(t, func(t *testing.T, _ TextOptions, text string, hostile bool) {
-		if m := promise.FindString(text); m != "" && !hostile {
+		if hostile {
+			return
+		}
+		if m := promise.FindString(text); m != "" {
 			t.Errorf("the text says %q", m)
 		}
 	})
