@@ -2,7 +2,9 @@ package sigstore
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 )
@@ -77,18 +79,7 @@ func BenchmarkPair(b *testing.B) {
 		b.Run("assay/"+p.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				for _, c := range p.bundles {
-					parsed, err := ParseBundle(c.data)
-					if err != nil {
-						b.Fatal(err)
-					}
-					if !r.Verify(parsed, c.options).OK() {
-						b.Fatal("does not verify")
-					}
-					if _, err := ParseStatement(parsed.Envelope.Payload); err != nil {
-						b.Fatal(err)
-					}
-				}
+				verifyPair(b, r, p)
 			}
 		})
 		b.Run("sigstore-go/"+p.name, func(b *testing.B) {
@@ -104,6 +95,66 @@ func BenchmarkPair(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// BenchmarkOverhead takes turns between verifying a pair and its bare signature checks, over all pairs, and reports the
+// ratio of what both take at best. On a busy machine that says more than two averages.
+func BenchmarkOverhead(b *testing.B) {
+	pairs := benchPairs(b)
+	roots, floors := make([]*TrustedRoot, len(pairs)), make([][]SignatureCheck, len(pairs))
+	for i, p := range pairs {
+		var err error
+		if roots[i], err = ParseTrustedRoot(p.root); err != nil {
+			b.Fatal(err)
+		}
+		for _, c := range p.bundles {
+			parsed, err := ParseBundle(c.data)
+			if err != nil {
+				b.Fatal(err)
+			}
+			floors[i] = append(floors[i], roots[i].SignatureChecks(parsed, c.options)...)
+		}
+	}
+	times := make([][2][]time.Duration, len(pairs))
+	for b.Loop() {
+		for i, p := range pairs {
+			start := time.Now()
+			verifyPair(b, roots[i], p)
+			mid := time.Now()
+			for _, c := range floors[i] {
+				if !c.Run() {
+					b.Fatal(c.Name)
+				}
+			}
+			times[i][0] = append(times[i][0], mid.Sub(start))
+			times[i][1] = append(times[i][1], time.Since(mid))
+		}
+	}
+	var sum [2]time.Duration
+	for i := range pairs {
+		for j := range sum {
+			slices.Sort(times[i][j])
+			sum[j] += times[i][j][len(times[i][j])/10]
+		}
+	}
+	b.ReportMetric(float64(sum[0])/float64(sum[1]), "assay/floor")
+	b.ReportMetric(float64(sum[1].Microseconds())/float64(len(pairs)), "floor-µs")
+	b.ReportMetric(0, "ns/op")
+}
+
+func verifyPair(b *testing.B, r *TrustedRoot, p pair) {
+	for _, c := range p.bundles {
+		parsed, err := ParseBundle(c.data)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if !r.Verify(parsed, c.options).OK() {
+			b.Fatal("does not verify")
+		}
+		if _, err := ParseStatement(parsed.Envelope.Payload); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"errors"
 	"fmt"
 
 	"assay/internal/sigstore/strictjson"
@@ -53,12 +54,30 @@ func findKind(kind, version string) *entryKind {
 }
 
 // parseBody reads the canonicalized body of an entry of kind k. Members that say nothing about who signed what are
-// passed over. Where k is nil or refused, or the body is of another kind,
-// it reads kind and version only.
+// passed over. Where k is nil or refused, or the body is of another kind, it reads kind and version only.
 func parseBody(data []byte, k *entryKind) (*body, error) {
+	if k != nil && k.spec != nil {
+		b, err := readBody(data, k.spec)
+		if err == nil && b.kind == k.kind && b.version == k.version {
+			if len(b.signature) == 0 || len(b.hash) == 0 || b.certificate == nil && b.key == nil {
+				return nil, errors.New("signature, hash or key is missing")
+			}
+			return b, nil
+		}
+		// It may be of another kind, which comes first.
+		if other, e := readBody(data, skipSpec); e == nil && (other.kind != k.kind || other.version != k.version) {
+			return other, nil
+		}
+		return nil, err
+	}
+	return readBody(data, skipSpec)
+}
+
+func skipSpec(s *strictjson.Scanner, _ *body) error { return s.Skip() }
+
+func readBody(data []byte, spec func(*strictjson.Scanner, *body) error) (*body, error) {
 	b := new(body)
 	s := strictjson.New(data)
-	var spec []byte
 	err := s.Object(func(name []byte) (err error) {
 		switch string(name) {
 		case "kind":
@@ -66,8 +85,7 @@ func parseBody(data []byte, k *entryKind) (*body, error) {
 		case "apiVersion":
 			b.version, err = s.String()
 		case "spec":
-			// The kind may come after it.
-			spec, err = s.Raw()
+			err = spec(s, b)
 		default:
 			err = s.Skip()
 		}
@@ -79,22 +97,13 @@ func parseBody(data []byte, k *entryKind) (*body, error) {
 	if err != nil {
 		return nil, err
 	}
-	if k == nil || k.spec == nil || b.kind != k.kind || b.version != k.version {
-		return b, nil // the caller compares
-	}
-	if err := k.spec(strictjson.New(spec), b); err != nil {
-		return nil, err
-	}
-	if len(b.signature) == 0 || len(b.hash) == 0 || b.certificate == nil && b.key == nil {
-		return nil, fmt.Errorf("signature, hash or key is missing")
-	}
 	return b, nil
 }
 
 // object reads an object, which must be one, and calls member for each name; what member does not know is skipped.
-func object(s *strictjson.Scanner, member func(name string) (known bool, err error)) error {
+func object(s *strictjson.Scanner, member func(name []byte) (known bool, err error)) error {
 	return s.Object(func(name []byte) error {
-		known, err := member(string(name))
+		known, err := member(name)
 		if err == nil && !known {
 			err = s.Skip()
 		}
@@ -104,8 +113,8 @@ func object(s *strictjson.Scanner, member func(name string) (known bool, err err
 
 // hash reads {"algorithm": "sha256", "value": "<hex>"}.
 func (b *body) readHash(s *strictjson.Scanner) error {
-	return object(s, func(name string) (_ bool, err error) {
-		switch name {
+	return object(s, func(name []byte) (_ bool, err error) {
+		switch string(name) {
 		case "algorithm":
 			b.hashAlgorithm, err = s.String()
 			return true, err
@@ -127,9 +136,12 @@ func (b *body) readVerifier(s *strictjson.Scanner) error {
 	if err != nil {
 		return err
 	}
+	if b.certificate = plainPEM(text, "CERTIFICATE"); b.certificate != nil {
+		return nil
+	}
 	block, rest := pem.Decode(text)
 	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
-		return fmt.Errorf("key is not one PEM block")
+		return errors.New("key is not one PEM block")
 	}
 	switch block.Type {
 	case "CERTIFICATE":
@@ -142,8 +154,32 @@ func (b *body) readVerifier(s *strictjson.Scanner) error {
 	return nil
 }
 
+// plainPEM decodes one PEM block in the form that everybody writes (RFC 7468 section 3, the strict form), lines of 64
+// characters and no headers. It returns nil for anything else.
+func plainPEM(text []byte, label string) []byte {
+	text, begins := bytes.CutPrefix(text, []byte("-----BEGIN "+label+"-----\n"))
+	text, ends := bytes.CutSuffix(text, []byte("\n-----END "+label+"-----\n"))
+	if !begins || !ends {
+		return nil
+	}
+	const line = 64
+	joined := make([]byte, 0, len(text))
+	for len(text) > line {
+		if text[line] != '\n' {
+			return nil
+		}
+		joined = append(joined, text[:line]...)
+		text = text[line+1:]
+	}
+	out, ok := strictjson.DecodeBase64(append(joined, text...))
+	if !ok || len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
 // one reads an array of exactly one object.
-func one(s *strictjson.Scanner, member func(name string) (bool, error)) error {
+func one(s *strictjson.Scanner, member func(name []byte) (bool, error)) error {
 	n := 0
 	err := s.Array(func() error {
 		if n++; n > 1 {
@@ -157,26 +193,26 @@ func one(s *strictjson.Scanner, member func(name string) (bool, error)) error {
 	return err
 }
 
-var errBodySignatures = fmt.Errorf("entry does not have exactly one signature")
+var errBodySignatures = errors.New("entry does not have exactly one signature")
 
 // intotoSpec reads {"content": {"envelope": {"signatures": [{"sig", "publicKey"}]}, "payloadHash"}} (sigstore/rekor,
 // pkg/types/intoto/v0.0.2). The signature is base64 of base64.
 func intotoSpec(s *strictjson.Scanner, b *body) error {
-	return object(s, func(name string) (bool, error) {
-		if name != "content" {
+	return object(s, func(name []byte) (bool, error) {
+		if string(name) != "content" {
 			return false, nil
 		}
-		return true, object(s, func(name string) (bool, error) {
-			switch name {
+		return true, object(s, func(name []byte) (bool, error) {
+			switch string(name) {
 			case "payloadHash":
 				return true, b.readHash(s)
 			case "envelope":
-				return true, object(s, func(name string) (bool, error) {
-					if name != "signatures" {
+				return true, object(s, func(name []byte) (bool, error) {
+					if string(name) != "signatures" {
 						return false, nil
 					}
-					return true, one(s, func(name string) (bool, error) {
-						switch name {
+					return true, one(s, func(name []byte) (bool, error) {
+						switch string(name) {
 						case "sig":
 							text, err := s.Base64()
 							if err != nil {
@@ -184,7 +220,7 @@ func intotoSpec(s *strictjson.Scanner, b *body) error {
 							}
 							var ok bool
 							if b.signature, ok = strictjson.DecodeBase64(text); !ok {
-								return true, fmt.Errorf("signature is not base64 of base64")
+								return true, errors.New("signature is not base64 of base64")
 							}
 							return true, nil
 						case "publicKey":
@@ -201,13 +237,13 @@ func intotoSpec(s *strictjson.Scanner, b *body) error {
 
 // dsseSpec reads {"payloadHash", "signatures": [{"signature", "verifier"}]} (sigstore/rekor, pkg/types/dsse/v0.0.1).
 func dsseSpec(s *strictjson.Scanner, b *body) error {
-	return object(s, func(name string) (bool, error) {
-		switch name {
+	return object(s, func(name []byte) (bool, error) {
+		switch string(name) {
 		case "payloadHash":
 			return true, b.readHash(s)
 		case "signatures":
-			return true, one(s, func(name string) (_ bool, err error) {
-				switch name {
+			return true, one(s, func(name []byte) (_ bool, err error) {
+				switch string(name) {
 				case "signature":
 					b.signature, err = s.Base64()
 					return true, err
@@ -224,24 +260,24 @@ func dsseSpec(s *strictjson.Scanner, b *body) error {
 // hashedRekordSpec reads {"data": {"hash"}, "signature": {"content", "publicKey": {"content"}}} (sigstore/rekor,
 // pkg/types/hashedrekord/v0.0.1).
 func hashedRekordSpec(s *strictjson.Scanner, b *body) error {
-	return object(s, func(name string) (bool, error) {
-		switch name {
+	return object(s, func(name []byte) (bool, error) {
+		switch string(name) {
 		case "data":
-			return true, object(s, func(name string) (bool, error) {
-				if name == "hash" {
+			return true, object(s, func(name []byte) (bool, error) {
+				if string(name) == "hash" {
 					return true, b.readHash(s)
 				}
 				return false, nil
 			})
 		case "signature":
-			return true, object(s, func(name string) (_ bool, err error) {
-				switch name {
+			return true, object(s, func(name []byte) (_ bool, err error) {
+				switch string(name) {
 				case "content":
 					b.signature, err = s.Base64()
 					return true, err
 				case "publicKey":
-					return true, object(s, func(name string) (bool, error) {
-						if name == "content" {
+					return true, object(s, func(name []byte) (bool, error) {
+						if string(name) == "content" {
 							return true, b.readVerifier(s)
 						}
 						return false, nil
@@ -258,23 +294,23 @@ func hashedRekordSpec(s *strictjson.Scanner, b *body) error {
 // {"keyDetails", "x509Certificate" or "publicKey": {"rawBytes"}}}}} (sigstore/rekor-tiles, api/proto/rekor/v2).
 func hashedRekordV2Spec(s *strictjson.Scanner, b *body) error {
 	raw := func(to *[]byte) error {
-		return object(s, func(name string) (_ bool, err error) {
-			if name != "rawBytes" {
+		return object(s, func(name []byte) (_ bool, err error) {
+			if string(name) != "rawBytes" {
 				return false, nil
 			}
 			*to, err = s.Base64()
 			return true, err
 		})
 	}
-	return object(s, func(name string) (bool, error) {
-		if name != "hashedRekordV002" {
+	return object(s, func(name []byte) (bool, error) {
+		if string(name) != "hashedRekordV002" {
 			return false, nil
 		}
-		return true, object(s, func(name string) (bool, error) {
-			switch name {
+		return true, object(s, func(name []byte) (bool, error) {
+			switch string(name) {
 			case "data":
-				return true, object(s, func(name string) (_ bool, err error) {
-					switch name {
+				return true, object(s, func(name []byte) (_ bool, err error) {
+					switch string(name) {
 					case "algorithm":
 						b.hashAlgorithm, err = s.String()
 						return true, err
@@ -285,14 +321,14 @@ func hashedRekordV2Spec(s *strictjson.Scanner, b *body) error {
 					return false, nil
 				})
 			case "signature":
-				return true, object(s, func(name string) (_ bool, err error) {
-					switch name {
+				return true, object(s, func(name []byte) (_ bool, err error) {
+					switch string(name) {
 					case "content":
 						b.signature, err = s.Base64()
 						return true, err
 					case "verifier":
-						return true, object(s, func(name string) (_ bool, err error) {
-							switch name {
+						return true, object(s, func(name []byte) (_ bool, err error) {
+							switch string(name) {
 							case "keyDetails":
 								b.keyDetails, err = s.String()
 								return true, err

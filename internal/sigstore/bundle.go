@@ -40,6 +40,8 @@ type Bundle struct {
 
 	material    material
 	looseBase64 int // where the first base64 stands that is not written strictly; 0: nowhere
+	// unknownMember says which member of the bundle its format does not know, the first of them; "" for none.
+	unknownMember string
 }
 
 // material says which verification material a bundle holds.
@@ -115,9 +117,10 @@ func formatError(doing string, err error) error {
 	return &FormatError{Reason: reasonJSON, Detail: doing + ": " + err.Error()}
 }
 
-// ParseBundle reads a bundle in its JSON form. It is as strict as the JSON mapping of Protocol Buffers, which refuses
-// members it does not know, and stricter where that admits several spellings of one value; see [Reasons]. What
-// a media type demands of the content is for [TrustedRoot.Verify] to judge. Errors are *FormatError.
+// ParseBundle reads a bundle in its JSON form. It is as strict as the JSON mapping of Protocol Buffers, and stricter
+// where that admits several spellings of one value; see [Reasons]. Members that the format does not know, what
+// a media type demands of the content, and base64 written carelessly are for [TrustedRoot.Verify] to judge, so that
+// it can tell what else is wrong. Errors are *FormatError.
 func ParseBundle(data []byte) (*Bundle, error) {
 	if len(data) > MaxBundleSize {
 		return nil, &FormatError{Reason: reasonTooLarge, Detail: fmt.Sprintf("bundle is larger than %d bytes", MaxBundleSize)}
@@ -139,6 +142,9 @@ func ParseBundle(data []byte) (*Bundle, error) {
 		return nil, err
 	}
 	if b.Envelope == nil && b.Message == nil {
+		if b.unknownMember != "" { // perhaps the content, by another name
+			return nil, &FormatError{Reason: reasonJSONUnknown, Detail: b.unknownMember}
+		}
 		return nil, &FormatError{Reason: reasonContentMissing, Detail: "bundle has neither dsseEnvelope nor messageSignature"}
 	}
 	return b, nil
@@ -222,15 +228,23 @@ var errUnknownMember = errors.New("unknown member")
 func (r reader) message(what, members string, member func(name []byte) error) error {
 	return r.Object(func(name []byte) error {
 		err := errUnknownMember
-		if !r.Null() {
+		null := r.Null()
+		if !null {
 			err = member(name)
 		} else if slices.Contains(strings.Fields(members), string(name)) {
 			err = nil
 		}
-		if err == errUnknownMember {
-			return &FormatError{Reason: reasonJSONUnknown, Detail: fmt.Sprintf("%s has an unknown member %q", what, clip(string(name)))}
+		if err != errUnknownMember {
+			return err
 		}
-		return err
+		// As with careless base64, the other steps may have more to say.
+		if r.to.unknownMember == "" {
+			r.to.unknownMember = fmt.Sprintf("%s has an unknown member %q", what, clip(string(name)))
+		}
+		if null {
+			return nil
+		}
+		return r.Skip()
 	})
 }
 

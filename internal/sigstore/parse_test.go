@@ -79,6 +79,12 @@ func TestParseBundle(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			b, err := ParseBundle([]byte(tt.in))
+			if b != nil && b.unknownMember != "" { // told by the Format step, so that the others can speak too
+				if v := new(TrustedRoot).Verify(b, Options{}); v.Format.Status != Failed || v.Format.Reason != tt.reason {
+					t.Errorf("Format is %+v, want reason %s", v.Format, tt.reason)
+				}
+				return
+			}
 			checkFormatError(t, err, tt.reason, tt.unsupported)
 			if (b == nil) != (err != nil) {
 				t.Error("bundle and error do not exclude each other")

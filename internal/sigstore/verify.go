@@ -95,6 +95,8 @@ func (v *verifier) checkFormat() Step {
 		return Step{Status: Failed, Reason: reason, Expected: expected, Actual: clip(actual), Detail: detail}
 	}
 	switch {
+	case b.unknownMember != "":
+		return fail(reasonJSONUnknown, "", "", b.unknownMember)
 	case b.looseBase64 != 0:
 		return fail(reasonBase64, "", "", fmt.Sprintf("the base64 at byte %d of the bundle is not in its standard, padded, canonical form", b.looseBase64))
 	case b.material == materialNone:

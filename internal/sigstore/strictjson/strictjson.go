@@ -20,6 +20,7 @@ package strictjson
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -64,10 +65,17 @@ type Scanner struct {
 	pos   int
 	depth int
 	names [][]byte // names of all objects now open, innermost last
+	room  []byte   // where base64 is decoded to
+
+	firstNames [24][]byte
 }
 
 // New returns a scanner over data. Values that the scanner returns may share data's memory.
-func New(data []byte) *Scanner { return &Scanner{data: data} }
+func New(data []byte) *Scanner {
+	s := &Scanner{data: data}
+	s.names = s.firstNames[:0]
+	return s
+}
 
 // Offset returns the position of the next unread byte.
 func (s *Scanner) Offset() int { return s.pos }
@@ -218,7 +226,7 @@ func (s *Scanner) Bytes() ([]byte, error) {
 		return nil, s.fail("expected a string")
 	}
 	start, ascii := s.pos, true
-	for i := s.pos; i < len(s.data); i++ {
+	for i := plain(s.data, s.pos); i < len(s.data); i++ {
 		switch c := s.data[i]; {
 		case c == '"':
 			text := s.data[start:i]
@@ -238,6 +246,21 @@ func (s *Scanner) Bytes() ([]byte, error) {
 	}
 	s.pos = len(s.data)
 	return nil, s.fail("string without end")
+}
+
+// plain returns a position at or after i up to which data holds only printable ASCII without quotes and
+// backslashes. It looks at eight bytes at once, for the long base64 of which bundles are made
+// (https://graphics.stanford.edu/~seander/bithacks.html#HasLessInWord).
+func plain(data []byte, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(data); i += 8 {
+		x := binary.LittleEndian.Uint64(data[i:])
+		quote, escape := x^(ones*'"'), x^(ones*'\\')
+		if (x|(x-ones*' ')&^x|(quote-ones)&^quote|(escape-ones)&^escape)&high != 0 {
+			break
+		}
+	}
+	return i
 }
 
 // unescape reads the rest of a string that starts at start and has its first escape sequence at i.
@@ -332,8 +355,8 @@ func (s *Scanner) hex4(i int) (rune, bool) {
 	return r, true
 }
 
-// Base64 reads a string and decodes it. The result is never nil without an error, and shares no memory. Errors are
-// *SyntaxError or *Base64Error.
+// Base64 reads a string and decodes it. The result is never nil without an error, and shares no memory with the input.
+// Errors are *SyntaxError or *Base64Error.
 func (s *Scanner) Base64() ([]byte, error) {
 	out, strict, err := s.LooseBase64()
 	if err == nil && !strict {
@@ -359,8 +382,13 @@ func (s *Scanner) LooseBase64() (out []byte, strict bool, err error) {
 	}
 	text := s.data[at+1 : at+1+n]
 	if bytes.IndexByte(text, '\\') < 0 {
-		if out, ok := DecodeBase64(text); ok {
-			s.pos = at + n + 2
+		if s.room == nil {
+			// All the base64 that is still to come decodes to no more than this.
+			s.room = make([]byte, (len(s.data)-at)/4*3)
+		}
+		if n, ok := decodeBase64(s.room, text); ok {
+			out, s.room = s.room[:n:n], s.room[n:]
+			s.pos = at + len(text) + 2
 			return out, true, nil
 		}
 	}
@@ -392,15 +420,21 @@ func (s *Scanner) LooseBase64() (out []byte, strict bool, err error) {
 // DecodeBase64 decodes base64 of the standard alphabet, padded, without line breaks and with unused bits zero. The
 // result is not nil if ok.
 func DecodeBase64(text []byte) (out []byte, ok bool) {
-	if len(text)%4 != 0 || bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
-		return nil, false // Go's decoder skips line breaks
-	}
 	out = make([]byte, len(text)/4*3)
-	n, err := strictBase64.Decode(out, text)
-	if err != nil {
+	n, ok := decodeBase64(out, text)
+	if !ok {
 		return nil, false
 	}
 	return out[:n:n], true
+}
+
+// decodeBase64 decodes into dst, which must have room.
+func decodeBase64(dst, text []byte) (n int, ok bool) {
+	if len(text)%4 != 0 || bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
+		return 0, false // Go's decoder skips line breaks
+	}
+	n, err := strictBase64.Decode(dst, text)
+	return n, err == nil
 }
 
 var strictBase64 = base64.StdEncoding.Strict()
@@ -475,6 +509,39 @@ func (s *Scanner) Raw() ([]byte, error) {
 		return nil, err
 	}
 	return s.data[start:s.pos:s.pos], nil
+}
+
+// Span returns the bytes of one object or array without checking what is in it, for a reader that checks them
+// itself. Only strings and brackets are looked at. The result shares the input's memory.
+func (s *Scanner) Span() ([]byte, error) {
+	if k := s.Kind(); k != '{' && k != '[' {
+		return nil, s.fail("expected an object or an array")
+	}
+	start, depth := s.pos, 0
+	for i := s.pos; i < len(s.data); i++ {
+		switch s.data[i] {
+		case '"':
+			for i++; ; i++ {
+				if i = plain(s.data, i); i >= len(s.data) {
+					return nil, s.fail("string without end")
+				}
+				if s.data[i] == '"' {
+					break
+				}
+				if s.data[i] == '\\' {
+					i++
+				}
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth--; depth == 0 {
+				s.pos = i + 1
+				return s.data[start:s.pos:s.pos], nil
+			}
+		}
+	}
+	return nil, s.fail("object or array without end")
 }
 
 func (s *Scanner) number() error {
