@@ -16,14 +16,21 @@ import (
 	"assay/internal/verify"
 )
 
-// corpus is the folder of real attestations and signatures, skipped with a word where it is not there.
-func corpus(t testing.TB) string {
-	t.Helper()
+// findCorpus returns the folder of real attestations and signatures, and whether it is there.
+func findCorpus() (string, bool) {
 	dir := os.Getenv("ASSAY_CORPUS")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "..", "shared", "corpus")
 	}
-	if _, err := os.Stat(filepath.Join(dir, "cases.jsonl")); err != nil {
+	_, err := os.Stat(filepath.Join(dir, "cases.jsonl"))
+	return dir, err == nil
+}
+
+// corpus returns the same folder, or skips with a word where it is not there.
+func corpus(t testing.TB) string {
+	t.Helper()
+	dir, ok := findCorpus()
+	if !ok {
 		t.Skip("the corpus of real attestations is not here (ASSAY_CORPUS or ../shared/corpus)")
 	}
 	return dir
@@ -164,7 +171,7 @@ func TestCorpusAnswers(t *testing.T) {
 }
 
 // firstDigest is the sha512 that the first statement of a file names.
-func firstDigest(t *testing.T, file []byte) string {
+func firstDigest(t testing.TB, file []byte) string {
 	t.Helper()
 	type bundle struct{ DSSEEnvelope struct{ Payload []byte } }
 	var f struct {

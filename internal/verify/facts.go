@@ -16,6 +16,7 @@ import (
 	"assay/internal/npm"
 	"assay/internal/publisher"
 	"assay/internal/sigstore"
+	"assay/internal/sigstore/strictjson"
 )
 
 // The predicate types that npm's registry serves, and the payload type that holds them.
@@ -106,6 +107,9 @@ type attestation struct {
 	verified_ *sigstore.Verification
 	cert      *publisher.Certificate
 	certErr   error
+
+	predicate    *predicate // read once, by readPredicate
+	predicateErr outcome    // why it cannot be read; a pass if it can
 }
 
 // label names the attestation for a message.
@@ -234,6 +238,10 @@ type item struct {
 
 // splitList reads {"attestations":[…]}. An element that is not an object is kept, to be refused by name.
 func splitList(body []byte) ([]item, listProblem) {
+	if items, ok := splitStrict(body); ok {
+		return items, listProblem{}
+	}
+	// Something is wrong. If it is inside one element, that element is refused, and not the list.
 	var list struct {
 		Attestations *[]jsontext.Value `json:"attestations"`
 	}
@@ -258,9 +266,73 @@ func splitList(body []byte) ([]item, listProblem) {
 	return items, listProblem{}
 }
 
+// splitStrict is splitList for a list in which nothing is out of order. Elements share body's memory.
+func splitStrict(body []byte) ([]item, bool) {
+	s := strictjson.New(body)
+	var items []item
+	err := s.Object(func(name []byte) error {
+		if string(name) != "attestations" {
+			return s.Skip()
+		}
+		return s.Array(func() error {
+			if len(items) == maxAttestations {
+				return errOutOfOrder
+			}
+			items = append(items, item{})
+			return readItem(s, &items[len(items)-1])
+		})
+	})
+	return items, err == nil && s.End() == nil && len(items) > 0
+}
+
+// isBareBundle reports whether body is one object that has what only a bundle has.
+func isBareBundle(body []byte) bool {
+	s := strictjson.New(body)
+	bare := false
+	err := s.Object(func(name []byte) error {
+		bare = bare || string(name) == "mediaType"
+		if k := s.Kind(); k == '{' || k == '[' {
+			_, err := s.Span() // ParseBundle checks it
+			return err
+		}
+		return s.Skip()
+	})
+	return bare && err == nil && s.End() == nil
+}
+
+var errOutOfOrder = errors.New("out of order")
+
+func readItem(s *strictjson.Scanner, it *item) error {
+	return s.Object(func(name []byte) error {
+		var err error
+		switch string(name) {
+		case "predicateType":
+			var t string
+			t, err = s.String()
+			it.PredicateType = &t
+		case "bundle":
+			if s.Kind() != '{' {
+				return errOutOfOrder
+			}
+			var raw []byte
+			raw, err = s.Span() // ParseBundle checks it
+			it.Bundle = raw
+		default:
+			err = s.Skip()
+		}
+		return err
+	})
+}
+
 // splitFile reads what a user may have at hand: a registry's answer, one bare bundle, or either of them on
 // each line. What cannot be read as any of them is taken for a broken bundle, which bundle-format refuses.
 func splitFile(body []byte) ([]item, listProblem) {
+	if isBareBundle(body) {
+		return []item{{Bundle: body}}, listProblem{}
+	}
+	if items, ok := splitStrict(body); ok {
+		return items, listProblem{}
+	}
 	var items []item
 	d := jsontext.NewDecoder(bytes.NewReader(body), jsontext.AllowDuplicateNames(true))
 	for {
@@ -336,6 +408,9 @@ func (f *facts) readAttestation(index int, it item) *attestation {
 		if strings.HasPrefix(a.statement.PredicateType, "https://slsa.dev/provenance/") {
 			a.kind = kindProvenance // a newer version: provenance all the same, which the predicate check cannot read
 		}
+	}
+	if a.kind == kindProvenance && a.cert != nil {
+		a.predicate, a.predicateErr = readPredicate(a.statement, a.cert)
 	}
 	return a
 }

@@ -19,11 +19,10 @@ func checkSourceRepository(f *facts) outcome {
 		if a.byKey() || a.cert == nil {
 			return skip(reasonBundleUnreadable)
 		}
-		sources, reason := readSources(a.statement)
-		if reason != "" {
-			return skip(reason) // the predicate check says what cannot be read
+		if a.predicate == nil {
+			return skip(reasonPredicateUnreadable) // the predicate check says why
 		}
-		if o := compareSources(sources, a.cert); o.status != Pass {
+		if o := compareSources(a.predicate.sources, a.cert); o.status != Pass {
 			return o
 		}
 		return f.compareClaim(a.cert)
