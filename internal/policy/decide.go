@@ -73,7 +73,7 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter) (Decision, []Finding) 
 }
 
 // DecideSource applies the policy to a dependency that comes from no registry: "git", "url", "file",
-// "workspace", "link" or "bundled".
+// "workspace", "link", "bundled" or "unknown".
 func (p *Policy) DecideSource(source string) (Decision, []Finding) {
 	var s Setting
 	var message string
@@ -88,6 +88,8 @@ func (p *Policy) DecideSource(source string) (Decision, []Finding) {
 		s, message = Setting{Level: Allow}, "is part of the project"
 	case "bundled":
 		s, message = Setting{Level: Note}, "comes inside another package's tarball and stands or falls with it"
+	case "unknown":
+		s, message = Setting{Level: Error}, "is there, and where it comes from cannot be told"
 	default:
 		s, message = Setting{Level: Deny}, fmt.Sprintf("comes from an unknown kind of source %q", source)
 	}

@@ -232,7 +232,17 @@ type Response struct {
 	At          time.Time // when the answer had arrived
 }
 
-// Document asks for one version's document: GET {registry}/{name}/{version}, the scope's slash as %2f.
+// isTag reports whether s may be a dist-tag. npm takes more than these; what is left out needs escaping.
+func isTag(s string) bool {
+	for _, c := range s {
+		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_' || c == '.') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 128 && s != "." && s != ".."
+}
+
+// Document asks for one version's document, the version given or the one that a tag names now: GET {registry}/{name}/{version}, the scope's slash as %2f.
 // Errors are *Error.
 func (c *Client) Document(ctx context.Context, registry string, id npm.ID) (*Response, error) {
 	return c.Get(ctx, Request{Resource: DocumentResource, Registry: registry, ID: id})
@@ -383,7 +393,7 @@ func (c *Client) plan(r Request) (a, base *ask, err error) {
 		return fail(err)
 	}
 	if versioned {
-		if err := npm.CheckVersion(r.ID.Version); err != nil {
+		if err := npm.CheckVersion(r.ID.Version); err != nil && !(r.Resource == DocumentResource && isTag(r.ID.Version)) {
 			return fail(err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -275,6 +276,9 @@ func (m *matrixText) checks() {
 		if c.Reason != "" {
 			text = []span{st(dim, Escape(c.Reason)), t(": " + Escape(c.Message))}
 		}
+		if c.Status == verify.Pass && c.Reason != "" && c.Actual != "" && !m.o.Verbose {
+			text = append(text, t(" ("+EscapeASCII(c.Actual)+")"))
+		}
 		if c.Status == verify.Skip && !m.o.Verbose {
 			if said[c.Message] {
 				text = text[:1] // the reason's code will do
@@ -320,8 +324,11 @@ func boundSentence(p *Package) string {
 	case "disk":
 		return "All this is about the files on disk" + integrity + "."
 	}
-	return "All this is about the bytes that the registry names today" + integrity +
-		"; nothing here ties it to bytes that you hold. A lockfile or --tarballs does."
+	names := "the registry names today"
+	if slices.ContainsFunc(p.Checks, func(c verify.Result) bool { return c.Reason == "bundle-given" }) {
+		names = "the attestations name"
+	}
+	return "All this is about the bytes that " + names + integrity + "; nothing here ties it to bytes that you hold. A lockfile or the tarball does."
 }
 
 // decision prints what becomes of the package and by which rules.

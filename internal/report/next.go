@@ -87,8 +87,17 @@ func next(c verify.Result, spec, file string) step {
 	return fillIn(text, spec, file)
 }
 
-// nextRule returns what to do about a rule that spoke; place is where it was written, "" for a built-in one.
-func nextRule(f policy.Finding, place, spec, file string) step {
+// nextGiven is the step where a check failed over a file that the user brought.
+func nextGiven(spec, file string) step {
+	return fillIn("Do not install it before you know who made the file. Compare with what the registry serves:\nassay verify {pkg}", spec, file)
+}
+
+// nextRule returns what to do about a rule that spoke; place is where it was written, "" for a built-in one;
+// attested says that it is verified who built the package.
+func nextRule(f policy.Finding, place, spec, file string, attested bool) step {
+	if f.Rule == "publisher" && !attested {
+		return step{text: "Use a version that has provenance, or do without this demand."}
+	}
 	if text := ruleAdvice[f.Rule]; text != "" {
 		return fillIn(text, spec, file)
 	}

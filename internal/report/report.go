@@ -49,7 +49,8 @@ type Trust struct {
 	Keys       string `json:"keys"`        // where npm's registry keys came from, likewise
 	KeysSHA256 string `json:"keys_sha256"`
 	Stale      string `json:"stale"` // "trust-root-stale" where the refresh failed, else ""
-	Detail     string `json:"detail"`
+	// Detail says why, for a person. It is of the run and not of the evidence, so it stays out of the JSON.
+	Detail string `json:"-"`
 }
 
 // A Note is something about the run itself, not about one package.

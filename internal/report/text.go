@@ -147,6 +147,7 @@ func otherEntry(o *Other) *entry {
 // those.
 func issues(checks []verify.Result, findings []policy.Finding, e *entry) []issue {
 	var out []issue
+	given := slices.ContainsFunc(checks, func(c verify.Result) bool { return c.Reason == "bundle-given" })
 	for _, status := range []verify.Status{verify.Fail, verify.Error} {
 		for _, c := range checks {
 			if c.Status != status {
@@ -157,8 +158,11 @@ func issues(checks []verify.Result, findings []policy.Finding, e *entry) []issue
 				expected: EscapeASCII(c.Expected), actual: EscapeASCII(c.Actual),
 				next: next(c, e.spec, e.file),
 			}
-			if status == verify.Error {
+			switch {
+			case status == verify.Error:
 				i.level, i.word = policy.Error, "error"
+			case given:
+				i.next = nextGiven(e.spec, e.file)
 			}
 			out = append(out, i)
 		}
@@ -174,10 +178,14 @@ func issues(checks []verify.Result, findings []policy.Finding, e *entry) []issue
 			continue
 		}
 		word := map[policy.Level]string{policy.Deny: "DENY", policy.Error: "error", policy.Warn: "warn", policy.Note: "note"}[f.Level]
-		out = append(out, issue{
+		i := issue{
 			level: f.Level, word: cmp.Or(word, Escape(string(f.Level))), what: Escape(f.Rule), rule: rule, message: Escape(f.Message),
-			next: nextRule(f, rule, e.spec, e.file),
-		})
+			next: nextRule(f, rule, e.spec, e.file, e.built != ""),
+		}
+		if f.Rule == "publisher" && rows > 0 {
+			i.next = step{} // the publisher is missing because of what the checks found
+		}
+		out = append(out, i)
 	}
 	return out
 }
@@ -297,7 +305,7 @@ func (a *auditText) denials(title string, s style, entries []*entry) {
 			if !compact || i == 1 {
 				a.blank()
 			}
-			a.denial(e, i == 0, compact)
+			a.denial(e, group[0], compact)
 			if i == 0 && len(group) > 1 {
 				a.line(6, 6, t(verb(len(group)-1, "The same holds for the package that follows:", "The same holds for the "+count(len(group)-1)+" packages that follow:")))
 			}
@@ -305,8 +313,9 @@ func (a *auditText) denials(title string, s style, entries []*entry) {
 	}
 }
 
-func (a *auditText) denial(e *entry, first, compact bool) {
-	bad := e.bad()
+// denial prints one entry. What it has in common with like, the first of its group, stands there.
+func (a *auditText) denial(e, like *entry, compact bool) {
+	bad, told, first := e.bad(), like.bad(), e == like
 	head := []span{st(bold, e.spec)}
 	word := ""
 	for i, b := range bad {
@@ -323,11 +332,13 @@ func (a *auditText) denial(e *entry, first, compact bool) {
 		head = append(head, st(dim, " in "+e.place))
 	}
 	a.line(2, 6, head...)
-	for _, b := range bad {
+	for i, b := range bad {
 		if first {
 			a.sentence(b, len(bad) > 1)
 		}
-		a.values(6, b)
+		if first || b.expected != told[i].expected || b.actual != told[i].actual {
+			a.values(6, b)
+		}
 	}
 	if compact {
 		return
@@ -975,7 +986,8 @@ func (a *auditText) conclusion() [][]span {
 // told.
 func (a *auditText) quiet() {
 	for _, e := range a.deny {
-		a.denial(e, false, true)
+		like := *e // as if all had been said: one line each
+		a.denial(e, &like, true)
 	}
 	undecided := slices.DeleteFunc(slices.Clone(a.unknown), func(e *entry) bool { return e.decision != policy.Decision(policy.Error) })
 	for _, g := range alike(undecided, (*entry).question) {

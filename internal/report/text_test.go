@@ -73,6 +73,15 @@ func matrices() map[string]*Package {
 		"unchecked":   find(mixedPackages, "newer"),
 		"other":       find(ruledPackages, "taken-over"),
 		"let-through": find(ruledPackages, "known-bad"),
+		"bundle": on(pkg("given@1.0.0", verify.Invalid, policy.Deny,
+			row("registry-signature", verify.Skip, "bundle-given", "the attestation came from a file, so the registry was not asked"),
+			row("subject", verify.Fail, "subject-digest", "the statement is about other bytes than these", strings.Repeat("0f", 64), strings.Repeat("f0", 64))), func(p *Package) {
+			p.File, p.Line, p.Path, p.Bound, p.Integrity = "", 0, nil, "none", ""
+			p.Findings = append(p.Findings, policy.Finding{Rule: "publisher", Level: policy.Deny, Message: "a publisher was demanded, and there is no verified provenance"})
+		}),
+		"demanded": on(pkg("plain@1.0.0", verify.Signed, policy.Deny), func(p *Package) {
+			p.Findings = []policy.Finding{{Rule: "publisher", Level: policy.Deny, Message: "a publisher was demanded, and there is no verified provenance"}}
+		}),
 	}
 }
 
