@@ -17,6 +17,9 @@ func checkTarballIntegrity(f *facts) outcome {
 	if t == nil {
 		return skip(reasonNotAsked)
 	}
+	if t.Reason != "" {
+		return undecided(t.Reason, t.Detail)
+	}
 	if f.docProblem != "" {
 		if f.in.Options.BundleGiven {
 			return skip(reasonBundleGiven)

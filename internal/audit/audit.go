@@ -1,0 +1,550 @@
+// Package audit runs the steps over many packages: collect evidence, verify it, decide by policy, report.
+// It is what every front calls; it owns no flags, prints nothing and knows no lockfile format. One
+// package's trouble never ends a run: it is that package's row.
+package audit
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net/url"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"assay/internal/evidence"
+	"assay/internal/npm"
+	"assay/internal/policy"
+	"assay/internal/report"
+	"assay/internal/trust"
+	"assay/internal/verify"
+)
+
+// A Target is one package to look at, with what the report tells of it.
+type Target struct {
+	Package   verify.Package
+	Locations []string
+	File      string
+	Line      int
+	Path      []string
+	Direct    bool
+	Dev       bool
+
+	// Tarball is a tarball at hand, or what stands in for it; nil: it is fetched where that is asked for.
+	Tarball *evidence.Tarball
+	// Evidence is given by the user; then no registry is asked.
+	Evidence *evidence.Evidence
+}
+
+// Options say how packages are looked at.
+type Options struct {
+	Collector *evidence.Collector // nil only where every target brings its own evidence
+	Trust     *trust.Material
+	Config    *npm.Config
+	Policy    *policy.Policy
+	Filter    policy.Filter
+
+	Offline             bool
+	Deep                bool // attestations are asked for though none are announced
+	Tarballs            bool // tarballs are fetched and hashed
+	StrictTime          bool // the time of publishing is asked for where an expired key leaves it open
+	IncludeAttestations bool // the report lists verified attestations as npm's does
+	KeysFromFile        bool // the registry keys came from the user's file: no registry is asked for its own
+
+	// Concurrency bounds the packages worked on at once; 0: 64.
+	Concurrency int
+	// ReadFile reads a file that the policy names (registry keys).
+	ReadFile func(string) ([]byte, error)
+	// Done is told after each package, from the goroutines that do the work; nil: nobody.
+	Done func()
+}
+
+// A Runner looks at packages. It is safe for concurrent use.
+type Runner struct {
+	o          Options
+	rootSum    [sha256.Size]byte
+	rootDigest string
+	keysDigest string
+	cpu        chan struct{}
+
+	mu         sync.Mutex
+	registries map[string]*registryTrust
+	notes      []report.Note
+}
+
+// registryTrust is what is known of one registry, worked out once.
+type registryTrust struct {
+	once    sync.Once
+	trust   verify.Trust
+	options verify.Options
+	digest  [sha256.Size]byte // of the keys in use and where they come from
+}
+
+// NewRunner returns a runner.
+func NewRunner(o Options) *Runner {
+	if o.Concurrency <= 0 {
+		o.Concurrency = 64
+	}
+	r := &Runner{
+		o:          o,
+		cpu:        make(chan struct{}, max(1, runtime.GOMAXPROCS(0))),
+		registries: map[string]*registryTrust{},
+	}
+	root, keys := sha256.Sum256(o.Trust.RootJSON), sha256.Sum256(o.Trust.KeysJSON)
+	r.rootSum = root
+	r.rootDigest, r.keysDigest = hex.EncodeToString(root[:]), hex.EncodeToString(keys[:])
+	return r
+}
+
+// Run looks at every target and returns the report, its packages sorted by name and version.
+func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
+	rep := report.New()
+	rep.Packages = make([]report.Package, len(targets))
+	evidences := make([]*evidence.Evidence, len(targets))
+	work := make(chan int)
+	var group sync.WaitGroup
+	for range min(r.o.Concurrency, max(1, len(targets))) {
+		group.Go(func() {
+			for i := range work {
+				row, ev := r.one(ctx, &targets[i])
+				rep.Packages[i] = row
+				if r.o.IncludeAttestations || row.Verdict == verify.Invalid {
+					evidences[i] = ev
+				}
+				if r.o.Done != nil {
+					r.o.Done()
+				}
+			}
+		})
+	}
+	for i := range targets {
+		work <- i
+	}
+	close(work)
+	group.Wait()
+	r.fillNPM(rep, evidences)
+	slices.SortStableFunc(rep.Packages, func(a, b report.Package) int {
+		return cmp.Or(
+			cmp.Compare(a.Name, b.Name),
+			npm.CompareVersions(a.Version, b.Version),
+			cmp.Compare(a.Version, b.Version),
+			cmp.Compare(a.Registry, b.Registry),
+			cmp.Compare(a.Integrity, b.Integrity),
+			cmp.Compare(a.Resolved, b.Resolved),
+		)
+	})
+	rep.Trust = report.Trust{
+		Root: string(r.o.Trust.RootSource.Origin), RootSHA256: r.rootDigest,
+		Keys: string(r.o.Trust.KeysSource.Origin), KeysSHA256: r.keysDigest,
+	}
+	if s, stale := r.o.Trust.Stale(); stale {
+		rep.Trust.Stale, rep.Trust.Detail = trust.ReasonStale, s.Reason
+	}
+	r.mu.Lock()
+	rep.Notes = append(rep.Notes, r.notes...)
+	r.mu.Unlock()
+	slices.SortFunc(rep.Notes, func(a, b report.Note) int {
+		return cmp.Or(cmp.Compare(a.Code, b.Code), cmp.Compare(a.Message, b.Message))
+	})
+	rep.Sum()
+	return rep
+}
+
+// one looks at one target. The evidence comes back for those parts of the report that quote it.
+func (r *Runner) one(ctx context.Context, t *Target) (report.Package, *evidence.Evidence) {
+	rt := r.registry(ctx, t.Package.Registry)
+	options := rt.options
+	out, ev := r.outcome(ctx, t, rt, options)
+	decision, findings := r.o.Policy.Decide(out, r.o.Filter)
+	row := report.Package{
+		Name: t.Package.ID.Name, Version: t.Package.ID.Version, PURL: t.Package.ID.PURL(), Registry: t.Package.Registry,
+		Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Resolved: t.Package.Resolved, Bound: out.Bound,
+		Locations: t.Locations, File: t.File, Line: t.Line, Path: t.Path, Direct: t.Direct, Dev: t.Dev,
+		Verdict: out.Verdict, Decision: decision, Publisher: out.Publisher, Checks: out.Checks, Findings: findings, Further: out.Further,
+	}
+	if row.Locations == nil {
+		row.Locations = []string{}
+	}
+	if row.Path == nil {
+		row.Path = []string{}
+	}
+	if row.Findings == nil {
+		row.Findings = []policy.Finding{}
+	}
+	if row.Further == nil {
+		row.Further = []string{}
+	}
+	return row, ev
+}
+
+// outcome collects and verifies, using what an earlier run found where every input is the same.
+func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, options verify.Options) (*verify.Outcome, *evidence.Evidence) {
+	if t.Evidence != nil {
+		options.BundleGiven = true
+		return r.verify(t, t.Evidence, rt, options), t.Evidence
+	}
+	req := evidence.Request{
+		ID:       t.Package.ID,
+		Registry: t.Package.Registry,
+		Expected: r.o.Deep || options.Keyless || !r.o.Filter.Empty(),
+	}
+	if r.o.Tarballs {
+		req.Tarball = func(document []byte) (string, []string) { return r.tarball(t, document) }
+	}
+	if r.o.IncludeAttestations || t.Tarball != nil {
+		return r.look(ctx, t, req, rt, options)
+	}
+	// The time of publishing is a question of its own, asked only where an expired key leaves it open.
+	q := r.query(t, req, rt, options)
+	out := r.kept(q)
+	var ev *evidence.Evidence
+	if out == nil {
+		out, ev = r.look(ctx, t, req, rt, options)
+	}
+	if !out.TimeUnknown || !r.o.StrictTime {
+		return out, ev
+	}
+	q.WantPackument = true
+	if out := r.kept(q); out != nil {
+		return out, nil
+	}
+	req.WantPackument = true
+	return r.look(ctx, t, req, rt, options)
+}
+
+// kept returns what an earlier run found for the same inputs, nil if nothing is kept.
+func (r *Runner) kept(q evidence.Query) *verify.Outcome {
+	row, ok := r.o.Collector.Lookup(q)
+	if !ok {
+		return nil
+	}
+	out, err := verify.Decode(row)
+	if err != nil {
+		return nil
+	}
+	return out
+}
+
+// look collects and verifies, and keeps what it finds.
+func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (*verify.Outcome, *evidence.Evidence) {
+	ev := r.o.Collector.Collect(ctx, req)
+	options.Unauthenticated = r.o.Offline && ev.FromCache && !ev.Authenticated
+	out := r.verify(t, ev, rt, options)
+	// What fails from cached bytes may be the cache's fault, so the registry is asked before it is reported;
+	// what an unauthenticated cache says short of provenance may be missing something.
+	suspicious := out.Verdict == verify.Invalid || out.Verdict == verify.Unchecked || !ev.Authenticated && out.Verdict != verify.Provenance
+	if ev.FromCache && suspicious && !r.o.Offline {
+		req.Fresh = true
+		ev = r.o.Collector.Collect(ctx, req)
+		out = r.verify(t, ev, rt, options)
+	}
+	if class := keep(out.Verdict); class != evidence.Unkept && t.Tarball == nil && !options.Unauthenticated {
+		if row, err := out.Encode(); err == nil {
+			options.Unauthenticated = false
+			q := r.query(t, req, rt, options)
+			q.Fresh = false
+			r.o.Collector.KeepRow(q, ev, class, row)
+		}
+	}
+	return out, ev
+}
+
+// keep says how long a verdict stands. Provenance rests on signatures alone; what rests on something being
+// absent has to be looked at again, and trouble always.
+func keep(v verify.Verdict) evidence.Class {
+	switch v {
+	case verify.Provenance:
+		return evidence.Lasting
+	case verify.Signed, verify.Unsigned:
+		return evidence.Passing
+	}
+	return evidence.Unkept
+}
+
+// query names every input of the verdict.
+func (r *Runner) query(t *Target, req evidence.Request, rt *registryTrust, options verify.Options) evidence.Query {
+	canonical, err := json.Marshal(options, json.Deterministic(true))
+	if err != nil {
+		canonical = nil // never: the struct holds text and booleans
+	}
+	return evidence.Query{
+		Request: req, Integrity: t.Package.Integrity, Resolved: t.Package.Resolved,
+		TrustRoot: r.rootSum, Keys: rt.digest,
+		Options: fmt.Sprintf("%t %s", t.Package.Lockfile, canonical), Checks: verify.Version,
+	}
+}
+
+// verify runs the checks, as many at once as there are processors: more would only hold more memory.
+func (r *Runner) verify(t *Target, ev *evidence.Evidence, rt *registryTrust, options verify.Options) *verify.Outcome {
+	r.cpu <- struct{}{}
+	defer func() { <-r.cpu }()
+	if t.Tarball != nil {
+		ev.Tarball = t.Tarball
+	}
+	return verify.Run(verify.Input{Package: t.Package, Evidence: ev, Trust: rt.trust, Options: options})
+}
+
+// tarball says where the tarball is fetched from: where the lockfile says, else where the registry says, on
+// this registry's host where either names npm's.
+func (r *Runner) tarball(t *Target, document []byte) (string, []string) {
+	var doc struct {
+		Dist struct {
+			Integrity string `json:"integrity"`
+			Tarball   string `json:"tarball"`
+		} `json:"dist"`
+	}
+	if json.Unmarshal(document, &doc, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil {
+		return "", nil
+	}
+	address := cmp.Or(t.Package.Resolved, doc.Dist.Tarball, t.Package.Registry+"/"+npm.TarballPath(t.Package.ID))
+	if r.o.Config != nil {
+		address = r.o.Config.ReplaceRegistryHost(address, t.Package.Registry)
+	}
+	if u, err := url.Parse(address); err == nil {
+		u.Fragment = ""
+		address = u.String()
+	}
+	digests := []string{"sha1"}
+	if in, err := npm.ParseIntegrity(doc.Dist.Integrity); err == nil {
+		for _, h := range in {
+			digests = append(digests, h.Algorithm)
+		}
+	}
+	return address, digests
+}
+
+// registry works out, once, which keys may speak for a registry and what is known of it.
+func (r *Runner) registry(ctx context.Context, base string) *registryTrust {
+	r.mu.Lock()
+	rt := r.registries[base]
+	if rt == nil {
+		rt = &registryTrust{}
+		r.registries[base] = rt
+	}
+	r.mu.Unlock()
+	rt.once.Do(func() { r.fill(ctx, base, rt) })
+	return rt
+}
+
+func (r *Runner) note(code, format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.notes = append(r.notes, report.Note{Code: code, Message: fmt.Sprintf(format, args...)})
+}
+
+// fill decides whose keys count. npm's keys come from TUF and count whatever mirror serves their
+// signatures. A registry's own keys count only if somebody other than the project names the registry: the
+// user's configuration, a flag or the policy.
+func (r *Runner) fill(ctx context.Context, base string, rt *registryTrust) {
+	declared := r.o.Policy.Registries[base]
+	rt.options = verify.Options{Signs: declared.Signs, Upstream: declared.Upstream, Issuers: r.o.Policy.Issuers}
+	rt.trust = verify.Trust{Root: r.o.Trust.Root, RootDigest: r.rootDigest, KeyState: verify.KeysNotAsked}
+	npmNames := []string{trust.NPMRegistry}
+	if r.o.KeysFromFile {
+		npmNames = append(npmNames, base)
+	}
+	rt.trust.Keys = named(r.o.Trust.Keys, npmNames...)
+	switch {
+	case declared.Keys == "none":
+		rt.options.Keyless, rt.options.Expected = true, declared.Publisher
+		rt.trust.KeyState = verify.KeysNone
+	case r.o.KeysFromFile, base == trust.NPMRegistry, declared.Keys == "tuf":
+		rt.trust.KeyState = verify.KeysKnown
+		if len(rt.trust.Keys) == 0 {
+			rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, "no keys are known for it"
+		}
+		if base == trust.NPMRegistry && !r.o.KeysFromFile {
+			r.compareKeys(ctx, base)
+		}
+	case declared.Keys != "":
+		data, err := r.o.ReadFile(declared.Keys)
+		if err == nil {
+			err = r.add(rt, data, base)
+		}
+		if err != nil {
+			rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, err.Error()
+		}
+	case r.o.Collector == nil:
+	default:
+		r.ask(ctx, base, rt, declared.Line > 0)
+	}
+	digest := sha256.New()
+	for _, k := range rt.trust.Keys {
+		fmt.Fprintf(digest, "%q %q %q %v %v\n", k.ID, k.Usage, k.Registries, k.Start.UTC(), k.End.UTC())
+	}
+	fmt.Fprintf(digest, "%q", rt.trust.KeyState)
+	digest.Sum(rt.digest[:0])
+}
+
+// ask gets the registry's own keys from its endpoint.
+func (r *Runner) ask(ctx context.Context, base string, rt *registryTrust, inPolicy bool) {
+	a := r.o.Collector.Keys(ctx, base)
+	switch a.State {
+	case evidence.Served:
+		if !inPolicy && !(r.o.Config != nil && r.o.Config.Named(base)) {
+			rt.trust.KeyState = verify.KeysUntrusted
+			r.note("untrusted-registry", "only the project names the registry %q, so its keys are not believed; name it in your own .npmrc, with --registry, or in the policy", base)
+			return
+		}
+		if err := r.add(rt, a.Body, base); err != nil {
+			rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, err.Error()
+		}
+	case evidence.Absent:
+		rt.trust.KeyState = verify.KeysNone
+	default:
+		rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, a.Detail
+	}
+}
+
+// add takes in the registry's own keys. A list without keys is a registry without keys.
+func (r *Runner) add(rt *registryTrust, data []byte, base string) error {
+	keys, err := npm.ParseKeys(data)
+	if err != nil {
+		if len(keys) == 0 {
+			return err
+		}
+		r.note("registry-keys", "a key of %s cannot be used: %v", base, err)
+	}
+	if len(keys) == 0 {
+		rt.trust.KeyState = verify.KeysNone
+		return nil
+	}
+	// An upstream's keys passed on by a mirror are the upstream's: TUF knows them already.
+	for _, k := range named(keys, base) {
+		if !slices.ContainsFunc(rt.trust.Keys, func(o verify.RegistryKey) bool { return o.ID == k.ID && o.Public.Equal(k.Public) }) {
+			rt.trust.Keys = append(rt.trust.Keys, k)
+		}
+	}
+	rt.trust.KeyState = verify.KeysKnown
+	return nil
+}
+
+// compareKeys tells where npm's own endpoint disagrees with TUF. TUF wins either way.
+func (r *Runner) compareKeys(ctx context.Context, base string) {
+	if r.o.Offline || r.o.Collector == nil {
+		return
+	}
+	a := r.o.Collector.Keys(ctx, base)
+	if a.State != evidence.Served {
+		return
+	}
+	keys, err := npm.ParseKeys(a.Body)
+	if err != nil {
+		r.note("registry-keys", "the key list of %s cannot be read (%v); the keys from TUF are used", base, err)
+	}
+	for _, d := range trust.Compare(r.o.Trust.Keys, keys) {
+		r.note("registry-keys", "the key list of %s disagrees with TUF, whose keys are used: %v", base, d)
+	}
+}
+
+func named(keys []npm.Key, registries ...string) []verify.RegistryKey {
+	out := make([]verify.RegistryKey, len(keys))
+	for i, k := range keys {
+		out[i] = verify.RegistryKey{Key: k, Registries: registries}
+	}
+	return out
+}
+
+// fillNPM writes the lists that npm's own report has.
+func (r *Runner) fillNPM(rep *report.Report, evidences []*evidence.Evidence) {
+	var verified []report.Verified
+	for i := range rep.Packages {
+		p, ev := &rep.Packages[i], evidences[i]
+		var doc struct {
+			Dist struct {
+				Integrity    string         `json:"integrity"`
+				Tarball      string         `json:"tarball"`
+				Attestations jsontext.Value `json:"attestations"`
+				Signatures   jsontext.Value `json:"signatures"`
+			} `json:"dist"`
+		}
+		if ev != nil && ev.Document.State == evidence.Served {
+			if json.Unmarshal(ev.Document.Body, &doc, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil {
+				doc.Dist.Attestations = nil
+			}
+		}
+		locations := p.Locations
+		if len(locations) == 0 {
+			locations = []string{""}
+		}
+		for _, location := range locations {
+			switch p.Verdict {
+			case verify.Invalid:
+				rep.Invalid = append(rep.Invalid, invalidEntry(p, location, cmp.Or(p.Resolved, doc.Dist.Tarball), doc.Dist.Signatures))
+			case verify.Unsigned:
+				if !p.Failed("registry-signature") {
+					continue // npm asks for signatures only where the registry has keys
+				}
+				rep.Missing = append(rep.Missing, report.Missing{
+					Integrity: p.Integrity, Location: location, Name: p.Name, Registry: p.Registry + "/",
+					Resolved: cmp.Or(p.Resolved, p.Registry+"/"+npm.TarballPath(npm.ID{Name: p.Name, Version: p.Version})), Version: p.Version,
+				})
+			case verify.Provenance:
+				if r.o.IncludeAttestations && len(doc.Dist.Attestations) > 0 {
+					var list struct {
+						Attestations jsontext.Value `json:"attestations"`
+					}
+					if json.Unmarshal(ev.Attestations.Body, &list) == nil {
+						verified = append(verified, report.Verified{
+							Name: p.Name, Version: p.Version, Location: location, Registry: p.Registry + "/",
+							Attestations: bytes.Clone(doc.Dist.Attestations), AttestationBundles: bytes.Clone(list.Attestations),
+						})
+					}
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(rep.Invalid, func(a, b report.Invalid) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Location, b.Location))
+	})
+	slices.SortStableFunc(rep.Missing, func(a, b report.Missing) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Location, b.Location))
+	})
+	slices.SortStableFunc(verified, func(a, b report.Verified) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Location, b.Location))
+	})
+	if r.o.IncludeAttestations {
+		if verified == nil {
+			verified = []report.Verified{}
+		}
+		rep.Verified = &verified
+	}
+}
+
+// invalidEntry tells of a failed package as npm would: by the registry's signature if that failed, else by
+// the attestations.
+func invalidEntry(p *report.Package, location, resolved string, signatures jsontext.Value) report.Invalid {
+	e := report.Invalid{
+		Code: "EATTESTATIONVERIFY", Integrity: p.Integrity, Location: location, Name: p.Name,
+		Registry: p.Registry + "/", Resolved: resolved, Type: "dependencies", Version: p.Version,
+	}
+	if p.Dev {
+		e.Type = "devDependencies"
+	}
+	for _, c := range p.Checks {
+		if c.Status != verify.Fail {
+			continue
+		}
+		if e.Message == "" {
+			e.Message = fmt.Sprintf("%s@%s failed %s: %s", p.Name, p.Version, c.ID, c.Message)
+		}
+		if c.ID == "registry-signature" {
+			e.Code = "EINTEGRITYSIGNATURE"
+			var list []struct {
+				KeyID string `json:"keyid"`
+				Sig   string `json:"sig"`
+			}
+			if json.Unmarshal(signatures, &list) == nil && len(list) > 0 {
+				e.KeyID, e.Signature = list[0].KeyID, list[0].Sig
+			}
+		}
+	}
+	return e
+}

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"assay/internal/audit"
+	"assay/internal/inventory"
+	"assay/internal/npm"
+	"assay/internal/policy"
+	"assay/internal/report"
+	"assay/internal/verify"
+)
+
+type auditFlags struct {
+	common
+	omit                []string
+	workspaces          []string
+	tarballs            bool
+	includeAttestations bool
+}
+
+func newAudit(env Environment) *cobra.Command {
+	var f auditFlags
+	cmd := &cobra.Command{
+		Use:   "audit [PATH ...]",
+		Short: "Verify every package that a project uses",
+		Long: `Audit verifies every package of a project: a directory, a lockfile, or a node_modules directory; without
+PATH the current directory. For each package it says which workflow of which repository at which commit
+made it, or which check does not hold.
+
+Exit codes: 0 nothing denied, 1 something denied, 2 wrong usage, 3 could not tell.
+
+What leaves this machine: the names and versions of packages go to the registries that .npmrc names, and
+nothing else; Sigstore's trust root is fetched from its public repository once a day.`,
+		Example: `  assay audit
+  assay audit --json --omit dev ./app/package-lock.json`,
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
+	}
+	f.add(cmd)
+	fl := cmd.Flags()
+	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
+	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
+	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
+	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
+	fl.BoolVar(&f.includeAttestations, "include-attestations", false, "list verified attestations in the JSON report, as npm does")
+	return cmd
+}
+
+func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) error {
+	if err := f.check(); err != nil {
+		return err
+	}
+	for _, o := range f.omit {
+		if !slices.Contains([]string{"dev", "optional", "peer"}, o) {
+			return usagef("for example --omit dev", "--omit %q is not dev, optional or peer", o)
+		}
+	}
+	if len(args) == 0 {
+		args = []string{"."}
+	}
+	start := env.Now()
+	project := projectDir(env, args[0])
+	s, err := f.open(cmd.Context(), env, project, true)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	omit := f.omit
+	if !cmd.Flags().Changed("omit") {
+		omit = s.config.Omit()
+	}
+	var targets []audit.Target
+	var others []report.Other
+	var subjects []string
+	for _, arg := range args {
+		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces})
+		if err != nil {
+			return usagef("assay audit PATH takes a directory, a lockfile or node_modules", "%w", err)
+		}
+		for _, w := range p.Warnings {
+			s.notes = append(s.notes, note(w))
+		}
+		for i := range p.Packages {
+			targets = append(targets, s.target(p, i))
+		}
+		for i := range p.Others {
+			others = append(others, other(&p.Others[i], s.policy))
+		}
+		subjects = append(subjects, subject(env, p))
+	}
+	options := s.auditOptions(policy.Filter{})
+	options.Tarballs = f.tarballs
+	options.IncludeAttestations = f.includeAttestations
+	bar := newProgress(env.Stderr, env.Terminal && !f.quiet, env.Width, len(targets), env.Now)
+	if !f.quiet {
+		options.Done = bar.Done
+	}
+	rep := audit.NewRunner(options).Run(cmd.Context(), targets)
+	if !f.quiet {
+		bar.Finish()
+	}
+	if err := cmd.Context().Err(); err != nil {
+		return err
+	}
+	rep.Others = append(rep.Others, others...)
+	rep.Notes = append(rep.Notes, s.notes...)
+	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
+	return s.finish(rep, o, func(w io.Writer) error { return formats[f.format](w, rep, o) })
+}
+
+func (c *common) textOptions(env Environment, subject string, elapsed time.Duration) report.TextOptions {
+	return report.TextOptions{
+		Color: env.Colour && !c.noColor, Width: env.Width, Subject: subject, Elapsed: elapsed, Verbose: c.verbose, Quiet: c.quiet,
+	}
+}
+
+// note tells of an oddity of a lockfile, with the place.
+func note(w inventory.Warning) report.Note {
+	place := w.File
+	if w.Line > 0 {
+		place = fmt.Sprintf("%s:%d", w.File, w.Line)
+	}
+	if place != "" {
+		place += ": "
+	}
+	return report.Note{Code: w.Code, Message: place + w.Message}
+}
+
+// projectDir is the directory whose .npmrc and policy count for a path.
+func projectDir(env Environment, path string) string {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(env.Dir, path)
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		path = filepath.Dir(path)
+	}
+	if filepath.Base(path) == "node_modules" {
+		path = filepath.Dir(path)
+	}
+	return path
+}
+
+// target is the i-th package of the inventory with the registry that the configuration gives for its name.
+func (s *session) target(project *inventory.Project, i int) audit.Target {
+	p := &project.Packages[i]
+	base, _ := s.config.Registry(p.Name)
+	t := audit.Target{
+		Package: verify.Package{
+			ID: npm.ID{Name: p.Name, Version: p.Version}, Registry: base,
+			Lockfile: true, Integrity: p.Integrity, Resolved: p.Resolved,
+		},
+		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev,
+	}
+	t.Locations, t.File, t.Line = places(p.Locations)
+	return t
+}
+
+func places(locations []inventory.Location) (paths []string, file string, line int) {
+	paths = []string{}
+	for i, l := range locations {
+		paths = append(paths, l.Path)
+		if i == 0 {
+			file, line = l.File, l.Line
+		}
+	}
+	return paths, file, line
+}
+
+// other is a dependency from no registry, with the policy's word on its source.
+func other(o *inventory.Other, p *policy.Policy) report.Other {
+	decision, findings := p.DecideSource(o.Source)
+	r := report.Other{
+		Name: o.Name, Version: o.Version, Source: o.Source, Resolved: cmp.Or(o.Resolved, o.Spec),
+		Decision: decision, Findings: findings,
+	}
+	if r.Findings == nil {
+		r.Findings = []policy.Finding{}
+	}
+	r.Locations, r.File, r.Line = places(o.Locations)
+	return r
+}
+
+// subject names what was audited, relative to the working directory where it lies under it.
+func subject(env Environment, p *inventory.Project) string {
+	if len(p.Files) == 0 {
+		return p.Kind
+	}
+	file := filepath.Join(p.Dir, p.Files[0])
+	if rel, err := filepath.Rel(env.Dir, file); err == nil && filepath.IsLocal(rel) {
+		file = rel
+	}
+	return file
+}
