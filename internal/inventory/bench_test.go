@@ -93,6 +93,20 @@ func worstCases(size int) map[string]string {
 		return fmt.Sprintf(`"node_modules/a/node_modules/%d":{"version":"1.0.0","inBundle":true,"bundleDependencies":["x"]}`, i)
 	})
 	add("version 1", `{"lockfileVersion":1,"dependencies":{`, `}}`, func(i int) string { return fmt.Sprintf(`"%d":{"version":"1.0.0"}`, i) })
+	add("version 1 short names", `{"lockfileVersion":1,"dependencies":{`, `}}`, func(i int) string {
+		var d strings.Builder
+		for j := range 36 * 36 {
+			fmt.Fprintf(&d, `,"%c%c":{"version":"1.0.0"}`, "abcdefghijklmnopqrstuvwxyz0123456789"[j/36], "abcdefghijklmnopqrstuvwxyz0123456789"[j%36])
+		}
+		return fmt.Sprintf(`"%d":{"version":"1.0.0","dependencies":{%s}}`, i, d.String()[1:])
+	})
+	add("short edges", v3, `}}`, func(i int) string {
+		var d strings.Builder
+		for j := range 36 * 36 {
+			fmt.Fprintf(&d, `,"%c%c":""`, "abcdefghijklmnopqrstuvwxyz0123456789"[j/36], "abcdefghijklmnopqrstuvwxyz0123456789"[j%36])
+		}
+		return fmt.Sprintf(`"node_modules/%d":{"version":"1.0.0","dependencies":{%s}}`, i, d.String()[1:])
+	})
 	nest := 60
 	add("version 1 deep", `{"lockfileVersion":1,"dependencies":{`+strings.Repeat(`"`+strings.Repeat("n", 200)+`":{"version":"1.0.0","dependencies":{`, nest), strings.Repeat(`}}`, nest)+`}}`,
 		func(i int) string { return fmt.Sprintf(`"%d":{"version":"1.0.0"}`, i) })

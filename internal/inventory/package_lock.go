@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"assay/internal/npm"
@@ -38,6 +40,7 @@ type lockReader struct {
 	legacy                 []node
 	above                  []int32
 	directories            int
+	cost                   int // bytes of memory that what was read will need, about
 	hasPackages, hasLegacy bool
 	rootSeen               bool // packages has the entry "", or a version 1 file its own name
 	workspaces             []string
@@ -46,7 +49,7 @@ type lockReader struct {
 func parsePackageLock(file string, data []byte) (*tree, error) {
 	r := &lockReader{jsonReader: newJSONReader(file, data, false), bundles: make(map[string][]string)}
 	root := node{line: 1, link: notLink}
-	r.packages = []node{root}
+	r.packages = append(make([]node, 0, room(data, `"node_modules/`)+1), root)
 	version, versionLine := "", 0
 	err := r.object("the lockfile", func(field string) (err error) {
 		switch field {
@@ -71,6 +74,7 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 				return r.skip()
 			}
 			r.hasLegacy = true
+			r.legacy = make([]node, 0, room(data, `"version"`)+1)
 			err = r.members(field, false, func(name string) error { return r.legacyMember(name, -1, 0) })
 		default:
 			err = r.skip()
@@ -108,7 +112,7 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 	}
 	if t.version == 1 {
 		t.legacy = true
-		t.nodes = append([]node{root}, legacy...)
+		t.nodes = slices.Insert(legacy, 0, root)
 		return t, t.sortNodes()
 	}
 	if first := &r.packages[0]; !r.rootSeen {
@@ -136,6 +140,28 @@ func parsePackageLock(file string, data []byte) (*tree, error) {
 		t.compareHalves(legacy)
 	}
 	return t, nil
+}
+
+// spend accounts for memory. A lockfile of real packages needs a few times its size; one of countless
+// empty entries would need far more, and is refused.
+func (r *lockReader) spend(line, bytes int) error {
+	if r.cost += bytes; r.cost > 16*len(r.data)+maxFloor {
+		return &FormatError{r.file, line, "too many entries for the size of the file"}
+	}
+	return nil
+}
+
+// What one entry and one of its edges need at most, from reading to the finished Project.
+const (
+	entryCost = 560
+	edgeCost  = 2 * 48
+	maxFloor  = 8 << 20
+)
+
+// room guesses how many entries a lockfile has by a mark that most of them bear, so that growing does
+// not keep two copies of them. A file that is full of the mark and nothing else gains little by it.
+func room(data []byte, mark string) int {
+	return min(bytes.Count(data, []byte(mark)), len(data)/32)
 }
 
 // packageEntry reads one member of `packages`, whose name was read last.
@@ -226,6 +252,9 @@ func (r *lockReader) packageEntry(where string) error {
 		r.bundles[where] = bundle
 	}
 	n.setEdges(edges)
+	if err := r.spend(r.line(), entryCost+edgeCost*len(edges)); err != nil {
+		return err
+	}
 	if where == "" {
 		r.packages[0], r.rootSeen = n, true
 		return nil
@@ -286,6 +315,9 @@ func (r *lockReader) legacyMember(name string, above int32, depth int) error {
 	if err != nil {
 		return err
 	}
+	if err := r.spend(r.line(), entryCost+edgeCost*len(n.edges)); err != nil {
+		return err
+	}
 	n.setEdges(n.edges)
 	n.takeVersion()
 	r.legacy[at] = n
@@ -325,8 +357,6 @@ func (n *node) linkedDirectory() (string, bool) {
 
 // placeLegacy gives version 1 entries their locations.
 func (r *lockReader) placeLegacy() ([]node, error) {
-	// Locations are not in the file but made of all the names above: they must not grow out of bounds.
-	budget := 8*len(r.data) + 1<<16
 	var directories []node
 	inner := make([]string, len(r.legacy)) // per entry: the directory that what is nested in it belongs to
 	targets := make(map[string]bool)
@@ -337,8 +367,9 @@ func (r *lockReader) placeLegacy() ([]node, error) {
 			dir = inner[above]
 		}
 		where := joinPath(dir, nodeModules+"/"+l.path)
-		if budget -= len(where); budget < 0 {
-			return nil, &FormatError{r.file, int(l.line), "dependencies are nested too deeply"}
+		// Locations are not in the file but made of all the names above.
+		if err := r.spend(int(l.line), len(where)); err != nil {
+			return nil, err
 		}
 		n, err := newNode(where, r.file, int(l.line))
 		if err == nil && (!n.has(isInstalled) || n.name() != l.path) {

@@ -467,12 +467,7 @@ func (t *tree) paths(p *Project, newIndex []int) (direct []bool) {
 }
 
 func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, direct []bool) {
-	var order []int
-	for i := range t.nodes {
-		if newIndex[i] >= 0 && verdicts[i].other == "" && !verdicts[i].skip {
-			order = append(order, i)
-		}
-	}
+	order := t.chosenBy(func(i int) bool { return newIndex[i] >= 0 && verdicts[i].other == "" && !verdicts[i].skip })
 	slices.SortFunc(order, func(a, b int) int {
 		na, nb := &t.nodes[a], &t.nodes[b]
 		if c := strings.Compare(na.packageName(), nb.packageName()); c != 0 {
@@ -522,6 +517,23 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 	}
 }
 
+// chosenBy returns the indices of the nodes that choose accepts.
+func (t *tree) chosenBy(choose func(i int) bool) []int {
+	count := 0
+	for i := range t.nodes {
+		if choose(i) {
+			count++
+		}
+	}
+	order := make([]int, 0, count)
+	for i := range t.nodes {
+		if choose(i) {
+			order = append(order, i)
+		}
+	}
+	return order
+}
+
 // same reports whether two nodes are places of one package.
 func (n *node) same(o *node) bool {
 	return n.packageName() == o.packageName() && n.version == o.version && n.integrity == o.integrity && n.resolved == o.resolved
@@ -545,12 +557,7 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 			links[l] = append(links[l], i)
 		}
 	}
-	var order []int
-	for i := range t.nodes {
-		if newIndex[i] >= 0 && verdicts[i].other != "" {
-			order = append(order, i)
-		}
-	}
+	order := t.chosenBy(func(i int) bool { return newIndex[i] >= 0 && verdicts[i].other != "" })
 	name := func(i int) string {
 		n := &t.nodes[i]
 		if ls := links[int32(i)]; len(ls) > 0 && n.realName == "" && verdicts[i].other != SourceFile {
@@ -574,7 +581,17 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 		return strings.Compare(bundler(i), bundler(j))
 	}
 	slices.SortFunc(order, func(i, j int) int { return cmp.Or(compare(i, j), cmp.Compare(i, j)) })
+	distinct, places := 0, 0
+	for k, i := range order {
+		if k == 0 || compare(order[k-1], i) != 0 {
+			distinct++
+		}
+		places += 1 + len(links[int32(i)])
+	}
+	p.Others = slices.Grow(p.Others, distinct)
+	locations, nodes := make([]Location, 0, places), make([]int, 0, len(order))
 	for k := 0; k < len(order); {
+		firstLocation, firstNode := len(locations), len(nodes)
 		first := order[k]
 		n, v := &t.nodes[first], &verdicts[first]
 		other := Other{Name: printable(name(first)), Version: n.version, Source: v.other, Spec: v.spec, Resolved: n.resolved, Bundler: bundler(first)}
@@ -582,10 +599,10 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 		for ; k < len(order) && compare(first, order[k]) == 0; k++ {
 			i := order[k]
 			for _, l := range links[int32(i)] {
-				other.Locations = append(other.Locations, t.location(&t.nodes[l]))
+				locations = append(locations, t.location(&t.nodes[l]))
 			}
-			other.Locations = append(other.Locations, t.location(&t.nodes[i]))
-			other.Nodes = append(other.Nodes, newIndex[i])
+			locations = append(locations, t.location(&t.nodes[i]))
+			nodes = append(nodes, newIndex[i])
 			p.Nodes[newIndex[i]].Other = len(p.Others)
 			other.Direct = other.Direct || direct[newIndex[i]]
 			common = t.nodes[i].everywhere(common)
@@ -593,6 +610,8 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 		other.Dev, other.Optional = common&isDev != 0, common&isOptional != 0
 		other.DevOptional = common&isDevOptional != 0 && !other.Dev && !other.Optional
 		other.Peer, other.Extraneous = common&isPeer != 0, common&isExtraneous != 0
+		other.Locations = locations[firstLocation:len(locations):len(locations)]
+		other.Nodes = nodes[firstNode:len(nodes):len(nodes)]
 		p.Others = append(p.Others, other)
 	}
 }

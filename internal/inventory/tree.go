@@ -516,10 +516,20 @@ func (t *tree) inferRoot() {
 		}
 	}
 	root := &t.nodes[0]
-	edges := slices.Clone(root.edges)
+	direct := func(i int) bool {
+		n := &t.nodes[i]
+		return n.has(isInstalled) && n.dir() == "" && !asked[i] && !n.has(isExtraneous)
+	}
+	count := len(root.edges)
+	for i := 1; i < len(t.nodes); i++ {
+		if direct(i) {
+			count++
+		}
+	}
+	edges := append(make([]Edge, 0, count), root.edges...)
 	for i := 1; i < len(t.nodes); i++ {
 		n := &t.nodes[i]
-		if !n.has(isInstalled) || n.dir() != "" || asked[i] || n.has(isExtraneous) {
+		if !direct(i) {
 			continue
 		}
 		kind := Prod
