@@ -115,6 +115,52 @@ func (o *Options) keep(c cacheEntry) error {
 	return nil
 }
 
+// pause notes that the repository could not be reached. Whoever can write to the cache can keep a refresh
+// from happening for as long as a pause lasts, and no longer: a note from the future is none.
+func (o *Options) pause(failed *RefreshError) {
+	switch failed.Reason {
+	case reasonConnection, reasonTimeout, reasonStatus:
+	default:
+		return
+	}
+	if path := o.cachePath(); path != "" && o.Pause > 0 {
+		data, err := json.Marshal(pauseFile{failed.Reason, o.Now().UTC()})
+		if err == nil {
+			err = writeFile(path+".failed", data, 0o600)
+		}
+		_ = err // without the note the next run tries again
+	}
+}
+
+type pauseFile struct {
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`
+}
+
+// paused returns why no refresh is tried now, nil if one may be.
+func (o *Options) paused() *RefreshError {
+	path := o.cachePath()
+	if path == "" || o.Pause <= 0 {
+		return nil
+	}
+	data, err := readFile(path+".failed", 4096)
+	if err != nil {
+		return nil
+	}
+	var note pauseFile
+	if json.Unmarshal(data, &note) != nil {
+		return nil
+	}
+	switch age := o.Now().Sub(note.At); {
+	case age < 0 || age >= o.Pause:
+		return nil
+	}
+	if note.Reason != reasonTimeout && note.Reason != reasonStatus {
+		note.Reason = reasonConnection
+	}
+	return &RefreshError{o.TUFURL, note.Reason, fmt.Errorf("it could not be reached at %s, and is left alone for %v", note.At.Format(time.RFC3339), o.Pause)}
+}
+
 // lock takes the lock that keeps several processes from refreshing at once. It waits until ctx is done.
 // Without a cache, or where the lock cannot be made, there is nothing to lock and nothing to break: the cache
 // file is replaced at one go.

@@ -23,6 +23,10 @@ func (o *Options) current(ctx context.Context, names []string, force bool) (*sta
 		return o.fallBack(cached, names, &RefreshError{o.TUFURL, reasonOffline, errors.New("no network request is allowed")})
 	}
 
+	if failed := o.paused(); failed != nil && !force {
+		return o.fallBack(cached, names, failed)
+	}
+
 	caller := ctx
 	ctx, cancel := context.WithTimeout(ctx, o.Timeout)
 	defer cancel()
@@ -48,7 +52,9 @@ func (o *Options) current(ctx context.Context, names []string, force bool) (*sta
 		return nil, nil, err
 	}
 	if err != nil {
-		return o.fallBack(cached, names, o.refreshError(err))
+		failed := o.refreshError(err)
+		o.pause(failed)
+		return o.fallBack(cached, names, failed)
 	}
 	now := cacheEntry{state: st, at: o.Now(), notes: cached.notes}
 	if err := o.keep(now); err != nil {

@@ -75,6 +75,9 @@ type Options struct {
 	Timeout time.Duration
 	// MaxAge is how long a refresh lasts. 0: [DefaultMaxAge].
 	MaxAge time.Duration
+	// Pause is how long after a refresh that could not reach the repository no other is tried, so that a machine
+	// without a way to it does not wait each time. 0: no pause. [Update] does not heed it.
+	Pause time.Duration
 }
 
 // Origin says where a trusted root or registry keys come from.

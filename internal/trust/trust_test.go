@@ -1192,3 +1192,39 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	})
 }
+
+// TestPause: a repository that could not be reached is left alone for a while, and no longer.
+func TestPause(t *testing.T) {
+	w := newWorld(t)
+	expect(t, w.load(t), 1, OriginTUF, "")
+	w.clock = w.clock.Add(25 * time.Hour)
+	asked := 0
+	transport := w.opts.Transport
+	w.opts.Transport = roundTripper(func(r *http.Request) (*http.Response, error) { asked++; return transport.RoundTrip(r) })
+	w.opts.Pause = time.Minute
+	for _, step := range []struct {
+		name string
+		wait time.Duration
+		asks bool
+	}{
+		{"first", 0, true},
+		{"during the pause", 30 * time.Second, false},
+		{"a note from the future", -time.Hour, true},
+		{"during the pause again", time.Second, false},
+		{"after the pause", time.Hour + time.Minute, true},
+	} {
+		w.down, asked = true, 0
+		w.clock = w.clock.Add(step.wait)
+		m := w.load(t)
+		if (asked > 0) != step.asks {
+			t.Errorf("%s: %d requests", step.name, asked)
+		}
+		if s, stale := m.Stale(); !stale || s.Reason != reasonConnection {
+			t.Errorf("%s: source %+v", step.name, s)
+		}
+	}
+	w.down, asked = false, 0
+	if _, err := Update(t.Context(), w.opts); err != nil || asked == 0 {
+		t.Errorf("an update during the pause: %v, %d requests", err, asked)
+	}
+}
