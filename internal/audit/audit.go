@@ -36,6 +36,7 @@ type Target struct {
 	Path      []string
 	Direct    bool
 	Dev       bool
+	Oddity    string // what no package manager writes by itself, see [policy.Policy.Decide]; "" for none
 
 	// Tarball is a tarball at hand, or what stands in for it; nil: it is fetched where that is asked for.
 	Tarball *evidence.Tarball
@@ -162,7 +163,7 @@ func (r *Runner) one(ctx context.Context, t *Target) (report.Package, *evidence.
 	rt := r.registry(ctx, t.Package.Registry)
 	options := rt.options
 	out, ev := r.outcome(ctx, t, rt, options)
-	decision, findings := r.o.Policy.Decide(out, r.o.Filter)
+	decision, findings := r.o.Policy.Decide(out, r.o.Filter, t.Oddity)
 	row := report.Package{
 		Name: t.Package.ID.Name, Version: t.Package.ID.Version, PURL: t.Package.ID.PURL(), Registry: t.Package.Registry,
 		Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Resolved: t.Package.Resolved, Bound: out.Bound,

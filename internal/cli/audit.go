@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -86,28 +87,33 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		if err != nil {
 			return usagef("assay audit PATH takes a directory, a lockfile or node_modules", "%w", err)
 		}
+		odd := map[string]string{} // by place
 		for _, w := range p.Warnings {
 			s.notes = append(s.notes, note(w))
+			if w.Suspicious && w.Path != "" {
+				odd[w.Path] = w.Message
+			}
 		}
 		for i := range p.Packages {
-			targets = append(targets, s.target(p, i))
+			targets = append(targets, s.target(p, i, odd))
 		}
 		for i := range p.Others {
-			others = append(others, other(&p.Others[i], s.policy))
+			others = append(others, other(&p.Others[i], s.policy, odd))
 		}
 		subjects = append(subjects, subject(env, p))
 	}
 	options := s.auditOptions(policy.Filter{})
 	options.Tarballs = f.tarballs
 	options.IncludeAttestations = f.includeAttestations
-	bar := newProgress(env.Stderr, env.Terminal && !f.quiet, env.Width, len(targets), env.Now)
 	if !f.quiet {
-		options.Done = bar.Done
+		s.bar.Store(newProgress(env.Stderr, env.Terminal, cmp.Or(env.Width, 80), len(targets), env.Now))
 	}
+	bar := s.bar.Load() // nil says nothing
+	options.Done = bar.Done
+	stop := tick(bar)
 	rep := audit.NewRunner(options).Run(cmd.Context(), targets)
-	if !f.quiet {
-		bar.Finish()
-	}
+	stop()
+	bar.Finish()
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
@@ -117,9 +123,28 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	return s.finish(rep, o, func(w io.Writer) error { return formats[f.format](w, rep, o) })
 }
 
+// tick lets the bar show that a run goes on, or stands still, until stop is called.
+func tick(bar *progress) (stop func()) {
+	done := make(chan struct{})
+	ticker := time.NewTicker(time.Second)
+	go func() {
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				bar.Tick()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return sync.OnceFunc(func() { close(done) })
+}
+
 func (c *common) textOptions(env Environment, subject string, elapsed time.Duration) report.TextOptions {
 	return report.TextOptions{
 		Color: env.Colour && !c.noColor, Width: env.Width, Subject: subject, Elapsed: elapsed, Verbose: c.verbose, Quiet: c.quiet,
+		PrivateLog: c.trustedRoot != "",
 	}
 }
 
@@ -150,7 +175,8 @@ func projectDir(env Environment, path string) string {
 }
 
 // target is the i-th package of the inventory with the registry that the configuration gives for its name.
-func (s *session) target(project *inventory.Project, i int) audit.Target {
+// odd says what is odd about a place.
+func (s *session) target(project *inventory.Project, i int, odd map[string]string) audit.Target {
 	p := &project.Packages[i]
 	base, _ := s.config.Registry(p.Name)
 	t := audit.Target{
@@ -161,7 +187,17 @@ func (s *session) target(project *inventory.Project, i int) audit.Target {
 		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev,
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
+	t.Oddity = oddity(t.Locations, odd)
 	return t
+}
+
+func oddity(locations []string, odd map[string]string) string {
+	for _, l := range locations {
+		if odd[l] != "" {
+			return odd[l]
+		}
+	}
+	return ""
 }
 
 func places(locations []inventory.Location) (paths []string, file string, line int) {
@@ -176,16 +212,16 @@ func places(locations []inventory.Location) (paths []string, file string, line i
 }
 
 // other is a dependency from no registry, with the policy's word on its source.
-func other(o *inventory.Other, p *policy.Policy) report.Other {
-	decision, findings := p.DecideSource(o.Source)
+func other(o *inventory.Other, p *policy.Policy, odd map[string]string) report.Other {
+	locations, file, line := places(o.Locations)
+	decision, findings := p.DecideSource(o.Source, oddity(locations, odd))
 	r := report.Other{
 		Name: o.Name, Version: o.Version, Source: o.Source, Resolved: cmp.Or(o.Resolved, o.Spec),
-		Decision: decision, Findings: findings,
+		Decision: decision, Findings: findings, Locations: locations, File: file, Line: line,
 	}
 	if r.Findings == nil {
 		r.Findings = []policy.Finding{}
 	}
-	r.Locations, r.File, r.Line = places(o.Locations)
 	return r
 }
 

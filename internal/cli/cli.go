@@ -35,7 +35,7 @@ type Environment struct {
 	Dir            string // working directory
 	Terminal       bool   // stderr is a terminal
 	Colour         bool   // stdout may be coloured
-	Width          int    // columns of the terminal
+	Width          int    // columns of the terminal; 0 where stdout is none
 	Now            func() time.Time
 }
 
@@ -47,7 +47,7 @@ func OS() Environment {
 	}
 	env := Environment{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv: os.LookupEnv, Environ: os.Environ(), Dir: dir, Width: 100, Now: time.Now,
+		Getenv: os.LookupEnv, Environ: os.Environ(), Dir: dir, Now: time.Now,
 	}
 	env.Terminal = term.IsTerminal(int(os.Stderr.Fd()))
 	if fd := int(os.Stdout.Fd()); term.IsTerminal(fd) {
@@ -147,7 +147,7 @@ honest; a package without it is not at fault.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
-	root.AddCommand(newAudit(env), newVerify(env), newTrust(env), newVersion(env))
+	root.AddCommand(newAudit(env), newVerify(env), newAttest(env), newPublish(env), newTrust(env), newVersion(env))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

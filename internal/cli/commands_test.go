@@ -372,6 +372,22 @@ func TestOthers(t *testing.T) {
 	}
 }
 
+// TestEditedLockfile: another package under the name of one that was asked for may be as well signed as it likes.
+func TestEditedLockfile(t *testing.T) {
+	w := newWorld(t)
+	left := w.publish(lab.Release{Package: lab.Package{Name: "left"}, CI: lab.GitHub("acme/left")})
+	evil := w.publish(lab.Release{Package: lab.Package{Name: "evil"}, CI: lab.GitHub("mallory/evil")})
+	w.lock(left)
+	w.write("package-lock.json", []byte(`{"name":"app","version":"1.0.0","lockfileVersion":3,"packages":{
+"":{"name":"app","version":"1.0.0","dependencies":{"left":"^1.0.0"}},
+"node_modules/left":{"name":"evil","version":"1.0.0","resolved":"`+w.server.URL+`/evil/-/evil-1.0.0.tgz","integrity":"`+evil.Integrity+`"}}}`))
+	r := w.audit()
+	p := r.pkg("evil")
+	if r.code != 1 || p.Decision != "deny" || len(p.Findings) == 0 || p.Findings[0].Rule != "source" {
+		t.Errorf("exit %d, decision %s, findings %+v", r.code, p.Decision, p.Findings)
+	}
+}
+
 func TestTrust(t *testing.T) {
 	w := newWorld(t)
 	w.env["ASSAY_TUF_URL"] = w.server.URL + "/tuf"

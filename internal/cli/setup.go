@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -107,6 +109,7 @@ type session struct {
 	trust  *trust.Material
 	policy *policy.Policy
 	notes  []report.Note
+	bar    atomic.Pointer[progress] // nil before there is one, and where nobody wants it
 }
 
 // open makes a session for a project directory; network says whether the registry may be asked at all.
@@ -134,6 +137,11 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 		extra, _ := env.Getenv("NODE_EXTRA_CA_CERTS")
 		s.client, err = registry.New(registry.Options{
 			Config: s.config, UserAgent: "assay/" + Version(), MaxInFlight: c.concurrency, ExtraCAFile: extra,
+			Progress: func(e registry.Event) {
+				bar := s.bar.Load()
+				bar.Bytes(e.Bytes)
+				bar.Host(e.Host)
+			},
 		})
 		if err != nil {
 			return nil, usagef("", "%w", err)
@@ -156,7 +164,7 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 func (s *session) trustOptions(cache string, network bool) trust.Options {
 	o := trust.Options{
 		TrustedRootFile: s.path(s.flags.trustedRoot), KeysFile: s.path(s.flags.keys), Now: s.env.Now,
-		UserAgent: "assay/" + Version(),
+		UserAgent: "assay/" + Version(), Pause: 10 * time.Minute,
 		// With a bundle and a trusted root at hand nothing touches the network, not even for npm's keys.
 		Offline: s.flags.offline || !network && s.flags.trustedRoot != "",
 	}
@@ -426,7 +434,7 @@ func writeReport(file string, write func(io.Writer, *report.Report, report.TextO
 	if err != nil {
 		return err
 	}
-	o.Color = false
+	o.Color, o.Width = false, 0
 	if err := write(f, rep, o); err != nil {
 		f.Close()
 		return err

@@ -28,9 +28,11 @@ type world struct {
 	now   func() time.Time
 }
 
-func newWorld(t testing.TB) *world {
+func newWorld(t testing.TB) *world { return newWorldOf(t, lab.Options{}) }
+
+func newWorldOf(t testing.TB, o lab.Options) *world {
 	t.Helper()
-	l, err := lab.New(lab.Options{})
+	l, err := lab.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

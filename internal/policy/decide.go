@@ -6,8 +6,10 @@ import (
 	"assay/internal/verify"
 )
 
-// Decide applies the policy, and a filter from the command line, to what the checks found of a package.
-func (p *Policy) Decide(o *verify.Outcome, filter Filter) (Decision, []Finding) {
+// Decide applies the policy, and a filter from the command line, to what the checks found of a package. An
+// oddity says what no package manager writes into a lockfile by itself, such as another package under the
+// name of one that was asked for: however well that is signed, nobody asked for it. "" for none.
+func (p *Policy) Decide(o *verify.Outcome, filter Filter, oddity string) (Decision, []Finding) {
 	var findings []Finding
 	add := func(rule string, s Setting, format string, args ...any) {
 		if s.Level == Allow {
@@ -56,6 +58,9 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter) (Decision, []Finding) 
 	default:
 		add("unchecked", Setting{Level: Error}, "there is no verdict")
 	}
+	if oddity != "" {
+		add("source", Setting{Level: Deny}, "%s", oddity)
+	}
 	if !filter.Empty() {
 		required := Setting{Level: Deny}
 		switch {
@@ -73,8 +78,8 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter) (Decision, []Finding) 
 }
 
 // DecideSource applies the policy to a dependency that comes from no registry: "git", "url", "file",
-// "workspace", "link", "bundled" or "unknown".
-func (p *Policy) DecideSource(source string) (Decision, []Finding) {
+// "workspace", "link", "bundled" or "unknown". An oddity is as in [Policy.Decide].
+func (p *Policy) DecideSource(source, oddity string) (Decision, []Finding) {
 	var s Setting
 	var message string
 	switch source {
@@ -93,14 +98,18 @@ func (p *Policy) DecideSource(source string) (Decision, []Finding) {
 	default:
 		s, message = Setting{Level: Deny}, fmt.Sprintf("comes from an unknown kind of source %q", source)
 	}
-	if s.Level == Allow {
-		return Decision(Allow), nil
+	var findings []Finding
+	if s.Level != Allow {
+		f := Finding{Rule: "source", Level: s.Level, Message: message}
+		if s.Line > 0 {
+			f.File, f.Line = p.File, s.Line
+		}
+		findings = append(findings, f)
 	}
-	f := Finding{Rule: "source", Level: s.Level, Message: message}
-	if s.Line > 0 {
-		f.File, f.Line = p.File, s.Line
+	if oddity != "" {
+		findings = append(findings, Finding{Rule: "source", Level: Deny, Message: oddity})
 	}
-	return decision([]Finding{f}), []Finding{f}
+	return decision(findings), findings
 }
 
 // decision is the heaviest of the findings: deny, then error, then warn.
