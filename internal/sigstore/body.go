@@ -21,6 +21,45 @@ type body struct {
 	hashAlgorithm string // of hash, as the entry spells it
 	hash          []byte
 	keyDetails    string // Rekor v2 only
+
+	want *signerText // what to compare the certificate or key with before decoding it
+}
+
+// A signerText is how PEM writes the signer's certificate or key. An entry that is right has it, so that comparing takes
+// the place of decoding.
+type signerText struct {
+	der         []byte
+	certificate bool
+	text        []byte // base64 of der
+}
+
+func newSignerText(der []byte, certificate bool) *signerText {
+	return &signerText{der, certificate, base64.StdEncoding.AppendEncode(make([]byte, 0, base64.StdEncoding.EncodedLen(len(der))), der)}
+}
+
+// is reports whether block is a PEM block of the certificate or key, whatever the length of its lines. Rekor passes on
+// what it was given: lines of 64 characters, or one line, with or without a newline at the end.
+func (t *signerText) is(block []byte) bool {
+	begin, end := "-----BEGIN PUBLIC KEY-----\n", "-----END PUBLIC KEY-----"
+	if t.certificate {
+		begin, end = "-----BEGIN CERTIFICATE-----\n", "-----END CERTIFICATE-----"
+	}
+	block, begins := bytes.CutPrefix(block, []byte(begin))
+	block, ends := bytes.CutSuffix(bytes.TrimSuffix(block, []byte{'\n'}), []byte(end))
+	if !begins || !ends {
+		return false
+	}
+	rest := t.text
+	for len(block) > 0 {
+		var line []byte
+		var newline, prefix bool
+		line, block, newline = bytes.Cut(block, []byte{'\n'})
+		rest, prefix = bytes.CutPrefix(rest, line)
+		if !newline || !prefix || len(line) == 0 {
+			return false
+		}
+	}
+	return len(rest) == 0
 }
 
 // An entryKind reads the spec of one kind and version of entry.
@@ -55,9 +94,9 @@ func findKind(kind, version string) *entryKind {
 
 // parseBody reads the canonicalized body of an entry of kind k. Members that say nothing about who signed what are
 // passed over. Where k is nil or refused, or the body is of another kind, it reads kind and version only.
-func parseBody(data []byte, k *entryKind) (*body, error) {
+func parseBody(data []byte, k *entryKind, want *signerText) (*body, error) {
 	if k != nil && k.spec != nil {
-		b, err := readBody(data, k.spec)
+		b, err := readBody(data, k.spec, want)
 		if err == nil && b.kind == k.kind && b.version == k.version {
 			if len(b.signature) == 0 || len(b.hash) == 0 || b.certificate == nil && b.key == nil {
 				return nil, errors.New("signature, hash or key is missing")
@@ -65,18 +104,18 @@ func parseBody(data []byte, k *entryKind) (*body, error) {
 			return b, nil
 		}
 		// It may be of another kind, which comes first.
-		if other, e := readBody(data, skipSpec); e == nil && (other.kind != k.kind || other.version != k.version) {
+		if other, e := readBody(data, skipSpec, nil); e == nil && (other.kind != k.kind || other.version != k.version) {
 			return other, nil
 		}
 		return nil, err
 	}
-	return readBody(data, skipSpec)
+	return readBody(data, skipSpec, nil)
 }
 
 func skipSpec(s *strictjson.Scanner, _ *body) error { return s.Skip() }
 
-func readBody(data []byte, spec func(*strictjson.Scanner, *body) error) (*body, error) {
-	b := new(body)
+func readBody(data []byte, spec func(*strictjson.Scanner, *body) error, want *signerText) (*body, error) {
+	b := &body{want: want}
 	s := strictjson.New(data)
 	err := s.Object(func(name []byte) (err error) {
 		switch string(name) {
@@ -136,7 +175,12 @@ func (b *body) readVerifier(s *strictjson.Scanner) error {
 	if err != nil {
 		return err
 	}
-	if b.certificate = plainPEM(text, "CERTIFICATE"); b.certificate != nil {
+	if b.want != nil && b.want.is(text) {
+		if b.want.certificate {
+			b.certificate = b.want.der
+		} else {
+			b.key = b.want.der
+		}
 		return nil
 	}
 	block, rest := pem.Decode(text)
@@ -152,30 +196,6 @@ func (b *body) readVerifier(s *strictjson.Scanner) error {
 		return fmt.Errorf("key is a PEM block of type %q", clip(block.Type))
 	}
 	return nil
-}
-
-// plainPEM decodes one PEM block in the form that everybody writes (RFC 7468 section 3, the strict form), lines of 64
-// characters and no headers. It returns nil for anything else.
-func plainPEM(text []byte, label string) []byte {
-	text, begins := bytes.CutPrefix(text, []byte("-----BEGIN "+label+"-----\n"))
-	text, ends := bytes.CutSuffix(text, []byte("\n-----END "+label+"-----\n"))
-	if !begins || !ends {
-		return nil
-	}
-	const line = 64
-	joined := make([]byte, 0, len(text))
-	for len(text) > line {
-		if text[line] != '\n' {
-			return nil
-		}
-		joined = append(joined, text[:line]...)
-		text = text[line+1:]
-	}
-	out, ok := strictjson.DecodeBase64(append(joined, text...))
-	if !ok || len(out) == 0 {
-		return nil
-	}
-	return out
 }
 
 // one reads an array of exactly one object.

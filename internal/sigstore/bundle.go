@@ -3,7 +3,6 @@ package sigstore
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"assay/internal/sigstore/strictjson"
@@ -227,25 +226,36 @@ var errUnknownMember = errors.New("unknown member")
 // absent. The names that member knows are listed in members, separated by spaces.
 func (r reader) message(what, members string, member func(name []byte) error) error {
 	return r.Object(func(name []byte) error {
-		err := errUnknownMember
-		null := r.Null()
-		if !null {
-			err = member(name)
-		} else if slices.Contains(strings.Fields(members), string(name)) {
-			err = nil
-		}
-		if err != errUnknownMember {
-			return err
-		}
-		// As with careless base64, the other steps may have more to say.
-		if r.to.unknownMember == "" {
-			r.to.unknownMember = fmt.Sprintf("%s has an unknown member %q", what, clip(string(name)))
-		}
-		if null {
+		if r.Null() {
+			if !listed(members, name) {
+				r.unknown(what, name)
+			}
 			return nil
 		}
-		return r.Skip()
+		err := member(name)
+		if err == errUnknownMember {
+			r.unknown(what, name)
+			err = r.Skip()
+		}
+		return err
 	})
+}
+
+// unknown notes a member that the format does not know. As with careless base64, the other steps may have more to say.
+func (r reader) unknown(what string, name []byte) {
+	if r.to.unknownMember == "" {
+		r.to.unknownMember = fmt.Sprintf("%s has an unknown member %q", what, clip(string(name)))
+	}
+}
+
+func listed(members string, name []byte) bool {
+	for members != "" {
+		var member string
+		if member, members, _ = strings.Cut(members, " "); member == string(name) {
+			return true
+		}
+	}
+	return false
 }
 
 // single reads an object of one member.

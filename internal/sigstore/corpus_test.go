@@ -9,6 +9,8 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,11 +18,13 @@ import (
 	"time"
 )
 
+var sharedCorpus = filepath.Join("..", "..", "..", "shared", "corpus")
+
 // findCorpus returns the folder of the corpus of real bundles, or "" where there is none.
 func findCorpus() string {
 	dir := os.Getenv("ASSAY_CORPUS")
 	if dir == "" {
-		dir = filepath.Join("..", "..", "..", "shared", "corpus")
+		dir = sharedCorpus
 	}
 	if _, err := os.Stat(filepath.Join(dir, "cases.jsonl")); err != nil {
 		return ""
@@ -78,6 +82,10 @@ func corpusCases(t testing.TB, dir string) []corpusCase {
 func readCorpus(t testing.TB, dir, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(dir, filepath.FromSlash(name)))
+	if errors.Is(err, fs.ErrNotExist) {
+		// Another set of cases may rely on the trusted roots and keys of the first.
+		data, err = os.ReadFile(filepath.Join(sharedCorpus, filepath.FromSlash(name)))
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,11 +173,7 @@ func corpusBundles(t testing.TB, dir string) []corpusBundle {
 		base := corpusBundle{
 			// A .jsonl file has one trusted root a line; the first will do.
 			root: firstRoot(readCorpus(t, dir, trust)), also: c.AlsoFails, isConformance: c.Kind == "conformance",
-			pass: c.Expect == "pass" || c.SigstoreLevel == "pass", check: c.Check,
-		}
-		if !base.pass && (c.Check == "identity" || c.Check == "subject") {
-			// Not this package's checks; it fails only if another of its own does.
-			base.noCheck = !slices.ContainsFunc(c.AlsoFails, func(s string) bool { return checkSteps[s] != nil })
+			pass: c.SigstoreLevel == "pass" || c.SigstoreLevel == "" && c.Expect == "pass", check: c.Check,
 		}
 		if c.Artifact != "" {
 			base.options.Artifact = artifactDigests(readCorpus(t, dir, c.Artifact))
@@ -179,6 +183,8 @@ func corpusBundles(t testing.TB, dir string) []corpusBundle {
 		}
 		add := func(b corpusBundle, data []byte) {
 			b.data = data
+			// Who signed, and what about, is not this package's part. TestOracleOnEveryBundle has these too.
+			b.noCheck = !b.pass && checkSteps[b.check] == nil
 			if b.options.Key == nil && c.Kind != "conformance" {
 				var hint struct {
 					VerificationMaterial struct{ PublicKey struct{ Hint string } }
@@ -260,6 +266,8 @@ func TestCorpus(t *testing.T) {
 			}
 			switch {
 			case b.noCheck:
+			case b.check == "format" && bundle.Message != nil && b.options.Artifact == nil:
+				// npm's format is an envelope, Sigstore's is not.
 			case b.pass && !v.OK():
 				t.Errorf("does not verify, but should")
 			case !b.pass && v.OK():

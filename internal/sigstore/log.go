@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -90,18 +89,24 @@ func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
 }
 
 // setDigest returns the hash of what a signed entry timestamp covers.
-func setDigest(e *LogEntry) [sha256.Size]byte {
-	payload := make([]byte, 0, 192+base64.StdEncoding.EncodedLen(len(e.Body)))
-	payload = append(payload, `{"body":"`...)
-	payload = base64.StdEncoding.AppendEncode(payload, e.Body)
-	payload = append(payload, `","integratedTime":`...)
-	payload = strconv.AppendInt(payload, e.IntegratedTime, 10)
-	payload = append(payload, `,"logID":"`...)
-	payload = hex.AppendEncode(payload, e.LogID)
-	payload = append(payload, `","logIndex":`...)
-	payload = strconv.AppendInt(payload, e.LogIndex, 10)
-	payload = append(payload, '}')
-	return sha256.Sum256(payload)
+func setDigest(e *LogEntry) (sum [sha256.Size]byte) {
+	var buffer [1024]byte
+	h := sha256.New()
+	h.Write(append(buffer[:0], `{"body":"`...))
+	for b := e.Body; len(b) > 0; {
+		n := min(len(b), len(buffer)/4*3)
+		h.Write(base64.StdEncoding.AppendEncode(buffer[:0], b[:n]))
+		b = b[n:]
+	}
+	rest := append(buffer[:0], `","integratedTime":`...)
+	rest = strconv.AppendInt(rest, e.IntegratedTime, 10)
+	rest = append(rest, `,"logID":"`...)
+	rest = hex.AppendEncode(rest, e.LogID)
+	rest = append(rest, `","logIndex":`...)
+	rest = strconv.AppendInt(rest, e.LogIndex, 10)
+	h.Write(append(rest, '}'))
+	h.Sum(sum[:0])
+	return sum
 }
 
 // checkInclusion verifies the inclusion proof up to the root of its checkpoint, and the checkpoint's signature by the
@@ -209,7 +214,11 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 	differ := func(reason string, expected, actual, detail string) Step {
 		return Step{Status: Failed, Reason: reason, Expected: expected, Actual: actual, Detail: detail}
 	}
-	b, err := parseBody(e.Body, kind)
+	var signer *signerText
+	if kind != nil && !kind.rekorV2 {
+		signer = v.signerText()
+	}
+	b, err := parseBody(e.Body, kind, signer)
 	if err != nil {
 		var duplicate *strictjson.DuplicateError
 		if errors.Is(err, errBodySignatures) {
@@ -250,7 +259,7 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 		}
 		algorithm = hashName(hashes[0])
 		if v.bundle.Envelope != nil {
-			want = hashOf(hashes[0], v.pae())
+			want = hashEnvelope(hashes[0], v.bundle.Envelope)
 		} else {
 			want = v.bundle.Message.Digest
 		}
@@ -290,7 +299,7 @@ func (v *verifier) checkBodyKey(b *body) Step {
 		if b.key == nil {
 			return fail(reasonBodyKey, "the entry names a certificate, the bundle a key")
 		}
-		if want, err := x509.MarshalPKIXPublicKey(v.key); err == nil && bytes.Equal(b.key, want) {
+		if want := marshalKey(v.key); want != nil && bytes.Equal(b.key, want) {
 			return Step{Status: Held}
 		}
 		return fail(reasonBodyKey, "the entry names another key")

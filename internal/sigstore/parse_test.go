@@ -2,12 +2,13 @@ package sigstore
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha256"
+	"encoding/pem"
 	"errors"
 	"reflect"
 	"strings"
@@ -269,30 +270,74 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestVerifyMessage covers the kinds of keys that the bundles at hand do not have.
-func TestVerifyMessage(t *testing.T) {
-	message := []byte("message")
+// TestVerifyEnvelope covers the kinds of keys that the bundles at hand do not have.
+func TestVerifyEnvelope(t *testing.T) {
+	e := &Envelope{PayloadType: "type", Payload: []byte("message")}
+	message := pae(e)
+	if want := "DSSEv1 4 type 7 message"; string(message) != want {
+		t.Errorf("encoding is %q, want %q", message, want)
+	}
 	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	p521, _ := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	public, private, _ := ed25519.GenerateKey(rand.Reader)
-	for _, h := range keyHashes(&p384.PublicKey) {
-		sig, err := p384.Sign(rand.Reader, hashOf(h, message), h)
-		if err != nil || !verifyMessage(&p384.PublicKey, message, sig) || verifyMessage(&p384.PublicKey, []byte("other"), sig) {
-			t.Errorf("P-384 with %v: %v", h, err)
+	_, edKey, _ := ed25519.GenerateKey(rand.Reader)
+	for _, key := range []crypto.Signer{newKey(t), p384, p521, rsaKey, edKey} {
+		public := key.Public()
+		hashes := keyHashes(public)
+		if _, ok := public.(ed25519.PublicKey); ok {
+			hashes = []crypto.Hash{0}
+		}
+		for _, h := range hashes {
+			signed := message
+			if h != 0 {
+				signed = hashOf(h, message)
+			}
+			e.Payload = []byte("message")
+			if e.Signature, err = key.Sign(rand.Reader, signed, h); err != nil {
+				t.Fatal(err)
+			}
+			if !verifyEnvelope(public, e) {
+				t.Errorf("%T with %v: does not verify", public, h)
+			}
+			if e.Payload = []byte("Message"); verifyEnvelope(public, e) {
+				t.Errorf("%T with %v: verifies something else", public, h)
+			}
+		}
+		if want := spki(t, public); !bytes.Equal(marshalKey(public), want) {
+			t.Errorf("%T is %x, want %x", public, marshalKey(public), want)
 		}
 	}
-	sum := sha256.Sum256(message)
-	if sig, err := rsaKey.Sign(rand.Reader, sum[:], keyHashes(&rsaKey.PublicKey)[0]); err != nil || !verifyMessage(&rsaKey.PublicKey, message, sig) {
-		t.Errorf("RSA: %v", err)
-	}
-	if sig := ed25519.Sign(private, message); !verifyMessage(public, message, sig) || verifyMessage(public, []byte("other"), sig) {
-		t.Error("Ed25519")
-	}
-	if verifyMessage(nil, message, nil) || verifyMessage(public[:5], message, nil) {
+	if verifyEnvelope(nil, e) || verifyEnvelope(ed25519.PublicKey{1}, e) || marshalKey(nil) != nil {
 		t.Error("a key that is none verifies")
+	}
+}
+
+// TestSignerText compares with encoding/pem, over lengths around those of a line.
+func TestSignerText(t *testing.T) {
+	for n := range 200 {
+		der := bytes.Repeat([]byte{1}, n+1)
+		for _, certificate := range []bool{true, false} {
+			label := map[bool]string{true: "CERTIFICATE", false: "PUBLIC KEY"}[certificate]
+			block := pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})
+			oneLine := []byte("-----BEGIN " + label + "-----\n" + std(der) + "\n-----END " + label + "-----")
+			s := newSignerText(der, certificate)
+			if !s.is(block) || !s.is(block[:len(block)-1]) || !s.is(oneLine) {
+				t.Fatalf("%d bytes: is not %s", n, block)
+			}
+			if newSignerText(der, !certificate).is(block) || newSignerText(der[:n], certificate).is(block) || newSignerText(append(der, 1), certificate).is(block) {
+				t.Fatalf("%d bytes: something else is %s", n, block)
+			}
+			for i := range block {
+				bad := bytes.Clone(block)
+				bad[i] ^= 1
+				if decoded, _ := pem.Decode(bad); s.is(bad) && (decoded == nil || !bytes.Equal(decoded.Bytes, der) || decoded.Type != label) {
+					t.Fatalf("%d bytes: is %s", n, bad)
+				}
+			}
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"math/big"
@@ -15,21 +16,29 @@ import (
 	_ "crypto/sha512" // registers SHA-384 and SHA-512
 )
 
-// appendPAE appends the pre-authentication encoding of an envelope: what its signature covers (secure-systems-lab/dsse,
-// protocol.md). Lengths are of bytes.
-func appendPAE(dst []byte, payloadType string, payload []byte) []byte {
+// appendPAE appends the pre-authentication encoding of an envelope up to the payload, which ends it: what its signature
+// covers (secure-systems-lab/dsse, protocol.md). Lengths are of bytes.
+func appendPAE(dst []byte, e *Envelope) []byte {
 	dst = append(dst, "DSSEv1 "...)
-	dst = strconv.AppendInt(dst, int64(len(payloadType)), 10)
+	dst = strconv.AppendInt(dst, int64(len(e.PayloadType)), 10)
 	dst = append(dst, ' ')
-	dst = append(dst, payloadType...)
+	dst = append(dst, e.PayloadType...)
 	dst = append(dst, ' ')
-	dst = strconv.AppendInt(dst, int64(len(payload)), 10)
-	dst = append(dst, ' ')
-	return append(dst, payload...)
+	dst = strconv.AppendInt(dst, int64(len(e.Payload)), 10)
+	return append(dst, ' ')
 }
 
 func pae(e *Envelope) []byte {
-	return appendPAE(make([]byte, 0, 64+len(e.PayloadType)+len(e.Payload)), e.PayloadType, e.Payload)
+	return append(appendPAE(make([]byte, 0, 64+len(e.PayloadType)+len(e.Payload)), e), e.Payload...)
+}
+
+// hashEnvelope hashes the pre-authentication encoding without putting it together.
+func hashEnvelope(h crypto.Hash, e *Envelope) []byte {
+	var buffer [128]byte
+	w := h.New()
+	w.Write(appendPAE(buffer[:0], e))
+	w.Write(e.Payload)
+	return w.Sum(nil)
 }
 
 // keyHashes returns the hashes that a signature by key may be over, the usual one first; nil for kinds of keys that are
@@ -108,17 +117,36 @@ func hashOf(h crypto.Hash, b []byte) []byte {
 	return w.Sum(nil)
 }
 
-// verifyMessage reports whether sig is a signature by key over message.
-func verifyMessage(key crypto.PublicKey, message, sig []byte) bool {
+// verifyEnvelope reports whether the envelope's signature is by key.
+func verifyEnvelope(key crypto.PublicKey, e *Envelope) bool {
 	if key, ok := key.(ed25519.PublicKey); ok {
-		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, message, sig)
+		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, pae(e), e.Signature)
 	}
 	for _, h := range keyHashes(key) {
-		if verifyDigest(key, h, hashOf(h, message), sig) {
+		if verifyDigest(key, h, hashEnvelope(h, e), e.Signature) {
 			return true
 		}
 	}
 	return false
+}
+
+// derP256 is the SubjectPublicKeyInfo of a P-256 key up to the point (RFC 5480).
+var derP256 = []byte{
+	0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+}
+
+// marshalKey returns the SubjectPublicKeyInfo of a key, nil for kinds of keys that are not known.
+func marshalKey(key crypto.PublicKey) []byte {
+	if key, ok := key.(*ecdsa.PublicKey); ok && key.Curve == elliptic.P256() {
+		if point, err := key.Bytes(); err == nil {
+			return append(derP256[:len(derP256):len(derP256)], point...)
+		}
+	}
+	spki, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return nil
+	}
+	return spki
 }
 
 // Fingerprint returns a key's fingerprint as OpenSSH prints it, "SHA256:" and unpadded base64: the id that npm's

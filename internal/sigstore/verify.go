@@ -16,15 +16,21 @@ type verifier struct {
 	options   Options
 	key       crypto.PublicKey // the signer's; nil if not known
 	signature []byte           // of the envelope or message
-	encoded   []byte           // PAE of the envelope, once it was asked for
+	signer    *signerText      // of the certificate or key, once it was asked for
 }
 
-// pae returns the pre-authentication encoding of the envelope.
-func (v *verifier) pae() []byte {
-	if v.encoded == nil {
-		v.encoded = pae(v.bundle.Envelope)
+// signerText returns how a log entry of Rekor v1 writes the signer; nil where the signer is not known.
+func (v *verifier) signerText() *signerText {
+	switch {
+	case v.signer != nil:
+	case len(v.bundle.Leaf) > 0:
+		v.signer = newSignerText(v.bundle.Leaf, true)
+	case v.key != nil:
+		if spki := marshalKey(v.key); spki != nil {
+			v.signer = newSignerText(spki, false)
+		}
 	}
-	return v.encoded
+	return v.signer
 }
 
 // Verify runs every step over b, which must come from [ParseBundle], and records how each ended. It never stops at the
@@ -251,7 +257,7 @@ func (v *verifier) checkSignature(leaf *x509.Certificate) Step {
 				return differ(reasonKeyID, fingerprint, id, "the envelope's signature names another key than the signer's")
 			}
 		}
-		if !verifyMessage(v.key, v.pae(), b.Envelope.Signature) {
+		if !verifyEnvelope(v.key, b.Envelope) {
 			return fail(reasonSignature, "the envelope's signature does not verify by the signer's key")
 		}
 		return Step{Status: Held}
