@@ -98,7 +98,7 @@ func ReadCertificate(cert *x509.Certificate) (*Certificate, error) {
 		if n >= ExtIssuer {
 			var s string
 			rest, err := asn1.UnmarshalWithParams(ext.Value, &s, "utf8")
-			if err != nil || len(rest) != 0 {
+			if err != nil || len(rest) != 0 || ext.Value[0] != asn1.TagUTF8String { // the package takes any kind of string
 				return nil, fmt.Errorf("certificate's %v is not a DER UTF8String", n)
 			}
 			value = s
