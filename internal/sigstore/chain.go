@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // An authority is a certificate authority of the trusted root: Fulcio, or a timestamp authority. Whatever can be said
@@ -279,7 +280,7 @@ func checkLeaf(leaf *x509.Certificate) Step {
 			continue
 		}
 		value := der(leaf.Extensions[i].Value)
-		if _, err := value.only(tagUTF8String); err != nil {
+		if text, err := value.only(tagUTF8String); err != nil || !utf8.Valid(text) {
 			return fail(fmt.Sprintf("extension 1.3.6.1.4.1.57264.1.%d of the leaf is not a UTF8String", n))
 		}
 	}

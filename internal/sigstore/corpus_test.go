@@ -14,8 +14,11 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/sigstore/sigstore-go/pkg/root"
 )
 
 var sharedCorpus = filepath.Join("..", "..", "..", "shared", "corpus")
@@ -301,4 +304,31 @@ func (v *Verification) steps() map[string]Step {
 	return map[string]Step{
 		"Format": v.Format, "Chain": v.Chain, "CT": v.CT, "Time": v.Time, "Signature": v.Signature, "Log": v.Log,
 	}
+}
+
+// TestCorpusTrustedRoots reads every trusted root of the corpus, and asks sigstore-go whether it would.
+func TestCorpusTrustedRoots(t *testing.T) {
+	dir := corpusDir(t)
+	n := 0
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !strings.Contains(d.Name(), "trusted_root") || !strings.Contains(d.Name(), ".json") {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		n++
+		data = firstRoot(data)
+		_, ours := ParseTrustedRoot(data)
+		_, theirs := root.NewTrustedRootFromJSON(data)
+		if (ours == nil) != (theirs == nil) {
+			t.Errorf("%s: here %v, sigstore-go %v", path, ours, theirs)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d trusted roots", n)
 }

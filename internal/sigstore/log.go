@@ -241,7 +241,7 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 		return Step{Status: Failed, Reason: reasonEntryContent, Actual: e.Kind + " " + e.Version, Detail: "entries of this kind are not for what the bundle holds"}
 	}
 	if !bytes.Equal(b.signature, v.signature) {
-		return differ(reasonBodySignature, b64(v.signature), clip(b64(b.signature)), "the entry is about another signature")
+		return differ(reasonBodySignature, clip(b64(v.signature)), clip(b64(b.signature)), "the entry is about another signature")
 	}
 	if step := v.checkBodyKey(b); step.Status != Held {
 		return step
@@ -280,7 +280,7 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 		return differ(reasonBodyHash, algorithm, clip(b.hashAlgorithm), "the entry names another hash")
 	}
 	if !bytes.Equal(b.hash, want) {
-		return differ(reasonBodyHash, hex.EncodeToString(want), clip(hex.EncodeToString(b.hash)), "the entry is about another content")
+		return differ(reasonBodyHash, clip(hex.EncodeToString(want)), clip(hex.EncodeToString(b.hash)), "the entry is about another content")
 	}
 	// Rekor v2 writes an entry in one form only. Nothing may hide in another.
 	if kind.rekorV2 && !bytes.Equal(e.Body, b.canonicalV2()) {

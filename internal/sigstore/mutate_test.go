@@ -497,7 +497,7 @@ func TestOracleOnMutants(t *testing.T) {
 					if r == nil && err == nil {
 						_, err = ParseTrustedRoot(m.root)
 					}
-					theirs, reasons := compare(t, m.name, stricter, o, r, err, m.data, m.options)
+					reasons, theirs := compare(t, m.name, stricter, o, r, err, m.data, m.options)
 					mu.Lock()
 					switch {
 					case theirs == nil && reasons == nil:

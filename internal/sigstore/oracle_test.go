@@ -189,7 +189,7 @@ func stricterReasons() map[string]string {
 }
 
 // compare asks both about a bundle and reports a difference that must not be. It returns both answers.
-func compare(t testing.TB, name string, stricter map[string]string, o *root.TrustedRoot, r *TrustedRoot, rootErr error, b []byte, options Options) (theirs error, reasons []string) {
+func compare(t testing.TB, name string, stricter map[string]string, o *root.TrustedRoot, r *TrustedRoot, rootErr error, b []byte, options Options) (reasons []string, theirs error) {
 	theirs = oracle(o, b, options)
 	reasons = ours(r, rootErr, b, options)
 	switch {
@@ -200,7 +200,7 @@ func compare(t testing.TB, name string, stricter map[string]string, o *root.Trus
 			t.Errorf("%s: sigstore-go takes it, here it fails for %v, none of which is a stricter rule\n%s", name, reasons, b)
 		}
 	}
-	return theirs, reasons
+	return reasons, theirs
 }
 
 func TestOracleOnEveryBundle(t *testing.T) {
@@ -215,7 +215,7 @@ func TestOracleOnEveryBundle(t *testing.T) {
 	for _, b := range all {
 		roots.add(t, b.root)
 		r, err := ParseTrustedRoot(b.root)
-		theirs, reasons := compare(t, b.name, stricter, roots[string(b.root)], r, err, b.data, b.options)
+		reasons, theirs := compare(t, b.name, stricter, roots[string(b.root)], r, err, b.data, b.options)
 		switch {
 		case theirs == nil && reasons == nil:
 			counts["both hold"]++

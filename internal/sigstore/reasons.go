@@ -153,7 +153,7 @@ var reasons = []Reason{
 	{reasonLeaf, "Fulcio's certificate profile: key usage for signatures, code signing named, extensions in UTF-8"},
 
 	{reasonSCTMissing, ""},
-	{reasonSCTMalformed, ""},
+	{reasonSCTMalformed, "a verifier of untrusted input bounds what it reads: 16 timestamps"},
 	{reasonSCTIssuer, ""},
 	{reasonSCTLog, ""},
 	{reasonSCTTime, ""},

@@ -32,6 +32,9 @@ func (s *sct) time() time.Time {
 	return time.UnixMilli(int64(s.timestamp)).UTC()
 }
 
+// maxSCTs is how many timestamps a certificate may have: each may take a signature check. Real ones have one.
+const maxSCTs = 16
+
 var errSCT = errors.New("not a list of signed certificate timestamps")
 
 // parseSCTs reads the value of the SCT extension: an OCTET STRING with a SignedCertificateTimestampList (RFC 6962
@@ -49,7 +52,7 @@ func parseSCTs(value []byte) ([]sct, error) {
 	var scts []sct
 	for len(rest) > 0 {
 		one, ok := prefixed(&rest)
-		if !ok || len(one) == 0 {
+		if !ok || len(one) == 0 || len(scts) == maxSCTs {
 			return nil, errSCT
 		}
 		if one[0] != 0 {

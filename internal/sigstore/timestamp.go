@@ -84,7 +84,7 @@ func parseTimestamp(data []byte) (*timestamp, error) {
 	if oid := p.take(&token, tagOID); p.err == nil && !bytes.Equal(oid, derSignedData) {
 		return nil, errors.New("timestamp token is not signed data")
 	}
-	content := p.take(&token, tagContext|0)
+	content := p.take(&token, tagContext)
 	p.end(token)
 	signed := p.only(content, tagSequence)
 	p.version(&signed)
@@ -95,11 +95,11 @@ func parseTimestamp(data []byte) (*timestamp, error) {
 	if oid := p.take(&encapsulated, tagOID); p.err == nil && !bytes.Equal(oid, derTSTInfo) {
 		return nil, errors.New("timestamp token holds no timestamp information")
 	}
-	octets := p.take(&encapsulated, tagContext|0)
+	octets := p.take(&encapsulated, tagContext)
 	p.end(encapsulated)
 	t.info = p.only(octets, tagOctetString)
-	if signed.has(tagContext | 0) {
-		certs := p.take(&signed, tagContext|0)
+	if signed.has(tagContext) {
+		certs := p.take(&signed, tagContext)
 		for len(certs) > 0 && p.err == nil {
 			raw := p.takeWhole(&certs, tagSequence)
 			c, err := x509.ParseCertificate(raw)
@@ -216,7 +216,7 @@ func (p *derParser) signer(t *timestamp, info der) {
 	t.serial = p.integer(&id)
 	p.end(id)
 	t.digestHash = p.hash(&info)
-	attributes := p.take(&info, tagContext|0) // RFC 5652 demands them where the content is not plain data
+	attributes := p.take(&info, tagContext) // RFC 5652 demands them where the content is not plain data
 	t.algorithm = p.algorithm(&info)
 	t.signature = p.take(&info, tagOctetString)
 	p.end(info) // nobody signed what could follow
@@ -305,7 +305,7 @@ func (p *derParser) tstInfo(t *timestamp) {
 		t.time, p.err = generalizedTime(when)
 	}
 	// Accuracy, ordering, nonce, TSA name and extensions are all optional and in this order.
-	for _, tag := range []byte{tagSequence, 0x01, tagInteger, tagContext | 0} {
+	for _, tag := range []byte{tagSequence, 0x01, tagInteger, tagContext} {
 		if info.has(tag) {
 			p.take(&info, tag)
 		}
