@@ -64,6 +64,17 @@ func TestVerifySteps(t *testing.T) {
 			at(r, "timestampAuthorities", 0, "certChain", "certificates", 0).(map[string]any)["rawBytes"] = std(c.Raw)
 		}
 	}
+	// constrained makes a bundle under another root and intermediate.
+	constrained := func(change func(root, inter *x509.Certificate)) labBundle {
+		rootTemplate, interTemplate := l.caTemplate("root 2"), l.caTemplate("intermediate 2")
+		change(rootTemplate, interTemplate)
+		root := l.issue(rootTemplate, rootTemplate, l.rootKey.Public(), l.rootKey)
+		inter := l.issue(interTemplate, root, l.interKey.Public(), l.rootKey)
+		return labBundle{issuer: inter, issuerKey: l.interKey, root: func(r map[string]any) {
+			at(r, "certificateAuthorities", 0, "certChain").(map[string]any)["certificates"] =
+				[]any{map[string]any{"rawBytes": std(inter.Raw)}, map[string]any{"rawBytes": std(root.Raw)}}
+		}}
+	}
 	long := func(c *x509.Certificate) { c.NotAfter = l.now.AddDate(0, 6, 0) }
 	v2 := func(o labBundle) labBundle {
 		o.rekor2 = true
@@ -134,6 +145,23 @@ func TestVerifySteps(t *testing.T) {
 		{name: "CA no longer counts", labBundle: labBundle{leaf: long, logTime: l.now.AddDate(0, 2, 0), root: func(r map[string]any) {
 			at(r, "certificateAuthorities", 0, "validFor").(map[string]any)["end"] = l.now.AddDate(0, 1, 0).Format(time.RFC3339)
 		}}, want: steps{"Chain": "ca-not-trusted-then"}},
+
+		{name: "name constraint of the CA", labBundle: constrained(func(root, inter *x509.Certificate) {
+			inter.PermittedDNSDomainsCritical, inter.ExcludedURIDomains = true, []string{"github.com"}
+		}), want: steps{"Chain": "ca-constraint"}},
+		{name: "name constraint that allows", labBundle: constrained(func(root, inter *x509.Certificate) {
+			inter.PermittedDNSDomainsCritical, inter.PermittedURIDomains = true, []string{"github.com"}
+		})},
+		{name: "path too long", labBundle: constrained(func(root, inter *x509.Certificate) { root.MaxPathLenZero = true }),
+			want: steps{"Chain": "issuer-unknown", "CT": "sct-issuer-unknown"}},
+		{name: "CA for another usage", labBundle: constrained(func(root, inter *x509.Certificate) {
+			root.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}), want: steps{"Chain": "issuer-unknown", "CT": "sct-issuer-unknown"}},
+		{name: "CA that may not sign certificates", labBundle: constrained(func(root, inter *x509.Certificate) { inter.KeyUsage = x509.KeyUsageCRLSign }),
+			want: steps{"Chain": "issuer-unknown", "CT": "sct-issuer-unknown"}},
+		{name: "CA with an unknown critical extension", labBundle: constrained(func(root, inter *x509.Certificate) {
+			inter.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+		}), want: steps{"Chain": "issuer-unknown", "CT": "sct-issuer-unknown"}},
 
 		// CT.
 		{name: "no SCT", labBundle: labBundle{noSCT: true}, want: steps{"CT": "sct-missing"}},
