@@ -170,6 +170,9 @@ func (r *Runner) one(ctx context.Context, t *Target) (report.Package, *evidence.
 		Locations: t.Locations, File: t.File, Line: t.Line, Path: t.Path, Direct: t.Direct, Dev: t.Dev,
 		Verdict: out.Verdict, Decision: decision, Publisher: out.Publisher, Checks: out.Checks, Findings: findings, Further: out.Further,
 	}
+	if row.Integrity == "" && t.Tarball != nil && t.Tarball.SHA512 != nil {
+		row.Integrity = npm.Integrity{{Algorithm: "sha512", Digest: t.Tarball.SHA512}}.String()
+	}
 	if row.Locations == nil {
 		row.Locations = []string{}
 	}

@@ -17,7 +17,10 @@ func checkEvidenceComplete(f *facts) outcome {
 		if len(f.attestations) < 2 && !f.enveloped() {
 			return skip(reasonBundleGiven)
 		}
-		return f.checkList()
+		if o := f.checkList(); o.status != Pass {
+			return o
+		}
+		return passWith(reasonListGiven, "both sides", "both sides")
 	}
 	if f.docProblem != "" {
 		if f.docProblem == reasonDocumentFormat {

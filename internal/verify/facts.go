@@ -108,6 +108,8 @@ type attestation struct {
 	cert      *publisher.Certificate
 	certErr   error
 
+	publisher_ *publisher.Publisher // see identity
+
 	predicate    *predicate // read once, by readPredicate
 	predicateErr outcome    // why it cannot be read; a pass if it can
 }
@@ -133,6 +135,15 @@ func (a *attestation) label() string {
 func (a *attestation) verified() bool {
 	return a.bundle != nil && a.statement != nil && a.verified_.OK() && a.bundle.Envelope != nil &&
 		a.bundle.Envelope.PayloadType == payloadType
+}
+
+// identity is the publisher that the certificate names, verified or not: callers say which they need. It is
+// nil where there is no certificate that can be read.
+func (a *attestation) identity() *publisher.Publisher {
+	if a.publisher_ == nil && a.cert != nil {
+		a.publisher_ = publisher.New(a.cert, a.verified_.SignedAt, a.verified_.LogIndex)
+	}
+	return a.publisher_
 }
 
 // byKey reports whether the bundle claims to be signed by a registry's key rather than a certificate.
@@ -285,20 +296,29 @@ func splitStrict(body []byte) ([]item, bool) {
 	return items, err == nil && s.End() == nil && len(items) > 0
 }
 
-// isBareBundle reports whether body is one object that has what only a bundle has.
+// isBareBundle reports whether body begins as a bundle does and holds nothing after it. It looks no further
+// than it has to: whether it is a bundle is for ParseBundle to say.
 func isBareBundle(body []byte) bool {
+	for _, seam := range []string{"}{", "}\n{", "}\r\n{", "} {"} {
+		if bytes.Contains(body, []byte(seam)) {
+			return false // JSON lines, or something to be read with care
+		}
+	}
 	s := strictjson.New(body)
-	bare := false
 	err := s.Object(func(name []byte) error {
-		bare = bare || string(name) == "mediaType"
+		if string(name) == "mediaType" {
+			return errFound
+		}
 		if k := s.Kind(); k == '{' || k == '[' {
-			_, err := s.Span() // ParseBundle checks it
+			_, err := s.Span()
 			return err
 		}
 		return s.Skip()
 	})
-	return bare && err == nil && s.End() == nil
+	return err == errFound
 }
+
+var errFound = errors.New("found")
 
 var errOutOfOrder = errors.New("out of order")
 
@@ -516,7 +536,7 @@ func (f *facts) registrySigns() bool {
 func (f *facts) publisher() *publisher.Publisher {
 	for _, a := range f.of(kindProvenance) {
 		if a.verified() && a.cert != nil {
-			return publisher.New(a.cert, a.verified_.SignedAt, a.verified_.LogIndex)
+			return a.identity()
 		}
 	}
 	return nil

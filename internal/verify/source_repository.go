@@ -40,10 +40,10 @@ func checkSourceRepository(f *facts) outcome {
 func (f *facts) publishersDiffer() outcome {
 	var first *publisher.Publisher
 	for _, a := range f.of(kindProvenance) {
-		if a.cert == nil {
+		p := a.identity()
+		if p == nil {
 			continue
 		}
-		p := publisher.New(a.cert, a.verified_.SignedAt, a.verified_.LogIndex)
 		if first == nil {
 			first = p
 			continue
