@@ -3,6 +3,7 @@ package evidence
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha1"
 	"crypto/sha256"
@@ -35,7 +36,7 @@ const (
 	ProblemManifestType      = "manifest-not-file"  // package.json is a directory, a device, or sparse
 	ProblemManifestSize      = "manifest-too-large" // package.json
 	ProblemManifestAmbiguous = "manifest-ambiguous" // which file is package.json depends on the file system
-	ProblemManifestTwice     = "manifest-duplicate" // several; Manifest is the last, which npm installs
+	ProblemManifestTwice     = "manifest-duplicate" // several that differ; Manifest is the last, which npm installs
 	ProblemTrailing          = "trailing-data"      // bytes after the compressed archive, which npm ignores
 )
 
@@ -205,7 +206,7 @@ func (m *members) Read(p []byte) (int, error) {
 
 // readTar looks for package.json.
 func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
-	found := 0
+	found, differ := 0, false
 	ambiguous := false
 	a := tar.NewReader(r)
 	for n := 0; ; n++ {
@@ -243,6 +244,7 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 		case int64(len(b)) > bounds.manifest:
 			t.Problem = ProblemManifestSize
 		default:
+			differ = differ || t.Manifest != nil && !bytes.Equal(b, t.Manifest)
 			t.Manifest = b
 		}
 	}
@@ -253,7 +255,7 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 		t.Problem, t.Manifest = ProblemManifestAmbiguous, nil
 	case found == 0:
 		t.Problem = ProblemManifestMissing
-	case found > 1:
+	case differ:
 		t.Problem = ProblemManifestTwice
 	}
 }
@@ -275,12 +277,14 @@ func plainFile(h *tar.Header) bool {
 // systems only: those that fold case, or take a backslash for a separator.
 func isManifest(name string) (same, alike bool) {
 	const manifest = "package.json"
-	if got, ok := unpackedAs(name); ok && got == manifest {
+	got, ok := unpackedAs(name)
+	switch {
+	case ok && got == manifest:
 		return true, false
-	} else if ok && strings.EqualFold(got, manifest) {
-		return false, true
+	case ok && strings.EqualFold(got, manifest), ok && len(got) > len(manifest) && strings.EqualFold(got[:len(manifest)+1], manifest+"/"):
+		return false, true // a directory of that name: which of both stays depends on their order
 	}
-	got, ok := unpackedAs(strings.ReplaceAll(name, `\`, "/"))
+	got, ok = unpackedAs(strings.ReplaceAll(name, `\`, "/"))
 	return false, ok && strings.EqualFold(got, manifest)
 }
 

@@ -81,6 +81,8 @@ func TestReadTarball(t *testing.T) {
 		{"dot dot", pack(t, file("package/x/../package.json", "{}")), "-", ProblemManifestMissing},
 		{"nested ones", pack(t, file("package/a/package.json", "1"), file(p, "{}"), file("package/b/package.json", "2")), "{}", ""},
 		{"last of two", pack(t, file(p, "1"), file(p, "2")), "2", ProblemManifestTwice},
+		{"twice the same", pack(t, file(p, "1"), file(p, "1")), "1", ""},
+		{"a directory of its name", pack(t, file(p, "1"), file("package/package.json/x", "2")), "-", ProblemManifestAmbiguous},
 		{"last of two roots", pack(t, file(p, "1"), file("other/package.json", "2")), "2", ProblemManifestTwice},
 		{"case", pack(t, file(p, "1"), file("package/Package.json", "2")), "-", ProblemManifestAmbiguous},
 		{"long s", pack(t, file(p, "1"), file("package/package.jſon", "2")), "-", ProblemManifestAmbiguous},
