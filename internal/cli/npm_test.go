@@ -193,6 +193,31 @@ func npmVerdict(t *testing.T, w *npmWorld, name string) string {
 	return ""
 }
 
+// peakFile names the file that a process started through this one writes its figures to. A process inherits its
+// parent's peak, so what is to be measured must not be started by a process as large as a benchmark's.
+const peakFile = "ASSAY_TEST_PEAK_FILE"
+
+func TestMain(m *testing.M) {
+	file := os.Getenv(peakFile)
+	if file == "" {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	start := time.Now()
+	err := cmd.Run()
+	took := time.Since(start)
+	if cmd.ProcessState == nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	if err := os.WriteFile(file, fmt.Appendln(nil, peakMiB(cmd.ProcessState), took.Seconds()), 0o600); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	os.Exit(cmd.ProcessState.ExitCode())
+}
+
 // BenchmarkAudit measures whole processes over a project of 1,500 packages, 300 of them attested, at 40 ms latency:
 // npm audit signatures and assay audit against the same registry in the same run. It reports, beside the times,
 // requests, bytes and peak memory.
@@ -200,7 +225,8 @@ func npmVerdict(t *testing.T, w *npmWorld, name string) string {
 //	go test -run '^$' -bench Audit -benchtime 1x -timeout 30m ./internal/cli
 func BenchmarkAudit(b *testing.B) {
 	w := newNPMWorld(b)
-	world, err := w.Generate(lab.WorldOptions{})
+	// 75 versions are the mean over 80 packages drawn from nodejs/undici's lockfile in November 2026.
+	world, err := w.Generate(lab.WorldOptions{History: 75})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -208,6 +234,7 @@ func BenchmarkAudit(b *testing.B) {
 		b.Fatal(err)
 	}
 	w.write("trusted_root.json", w.TrustedRoot())
+	w.write("keys.json", w.RegistryKeysTUF())
 	w.server.Warm()
 	w.server.SetLatency(40 * time.Millisecond)
 	binary := filepath.Join(b.TempDir(), "assay")
@@ -215,28 +242,33 @@ func BenchmarkAudit(b *testing.B) {
 	if out, err := build.CombinedOutput(); err != nil {
 		b.Fatalf("building: %v: %s", err, out)
 	}
-	assay := func(b *testing.B, cache string) (time.Duration, *os.ProcessState) {
-		cmd := exec.Command(binary, "audit", "--trusted-root", "trusted_root.json", "--cache", cache)
+	assay := func(b *testing.B, cache string) (took time.Duration, peak float64) {
+		cmd := exec.Command(os.Args[0], binary, "audit", "--trusted-root", "trusted_root.json", "--registry-keys", "keys.json", "--cache", cache)
 		cmd.Dir = w.project
-		cmd.Env = []string{"npm_config_registry=" + w.server.URL, "PATH=" + os.Getenv("PATH")}
+		cmd.Env = []string{"npm_config_registry=" + w.server.URL, "PATH=" + os.Getenv("PATH"), peakFile + "=" + filepath.Join(w.home, "peak")}
 		for k, v := range w.env {
 			cmd.Env = append(cmd.Env, k+"="+v)
 		}
-		start := time.Now()
-		out, err := cmd.CombinedOutput()
-		took := time.Since(start)
-		if err != nil {
+		if out, err := cmd.CombinedOutput(); err != nil {
 			b.Fatalf("assay audit: %v: %.2000s", err, out)
 		}
-		return took, cmd.ProcessState
+		data, err := os.ReadFile(filepath.Join(w.home, "peak"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		var seconds float64
+		if _, err := fmt.Sscan(string(data), &peak, &seconds); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(seconds * float64(time.Second)), peak
 	}
-	report := func(b *testing.B, took time.Duration, state *os.ProcessState) {
+	report := func(b *testing.B, took time.Duration, peak float64) {
 		traffic := w.server.Traffic()
 		b.ReportMetric(took.Seconds(), "s")
 		b.ReportMetric(float64(traffic.Requests), "requests")
 		b.ReportMetric(float64(traffic.Sent)/1e6, "MB")
-		if state != nil {
-			b.ReportMetric(peakMiB(state), "MiB-peak")
+		if peak > 0 {
+			b.ReportMetric(peak, "MiB-peak")
 		}
 		b.ReportMetric(0, "ns/op")
 	}
@@ -257,7 +289,7 @@ func BenchmarkAudit(b *testing.B) {
 			if out, ok := w.npm("audit", "signatures"); !ok {
 				b.Fatalf("npm audit signatures: %s", out)
 			}
-			report(b, time.Since(start), nil)
+			report(b, time.Since(start), 0)
 		}
 	})
 	b.Run("npm/warm", func(b *testing.B) {
@@ -267,7 +299,7 @@ func BenchmarkAudit(b *testing.B) {
 			if out, ok := w.npm("audit", "signatures"); !ok {
 				b.Fatalf("npm audit signatures: %s", out)
 			}
-			report(b, time.Since(start), nil)
+			report(b, time.Since(start), 0)
 		}
 	})
 	var cache string
@@ -276,8 +308,8 @@ func BenchmarkAudit(b *testing.B) {
 			caches++
 			cache = filepath.Join(w.home, fmt.Sprint("cache-", caches))
 			w.server.ResetTraffic()
-			took, state := assay(b, cache)
-			report(b, took, state)
+			took, peak := assay(b, cache)
+			report(b, took, peak)
 		}
 	})
 	b.Run("assay/warm", func(b *testing.B) {
@@ -287,8 +319,8 @@ func BenchmarkAudit(b *testing.B) {
 		}
 		for b.Loop() {
 			w.server.ResetTraffic()
-			took, state := assay(b, cache)
-			report(b, took, state)
+			took, peak := assay(b, cache)
+			report(b, took, peak)
 		}
 	})
 }
