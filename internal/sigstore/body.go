@@ -22,7 +22,8 @@ type body struct {
 	hash          []byte
 	keyDetails    string // Rekor v2 only
 
-	want *signerText // what to compare the certificate or key with before decoding it
+	want *signerText // what to compare the certificate or key with before decoding it; may be nil
+	room [64]byte    // for hash
 }
 
 // A signerText is how PEM writes the signer's certificate or key. An entry that is right has it, so that comparing takes
@@ -33,8 +34,9 @@ type signerText struct {
 	text        []byte // base64 of der
 }
 
-func newSignerText(der []byte, certificate bool) *signerText {
-	return &signerText{der, certificate, base64.StdEncoding.AppendEncode(make([]byte, 0, base64.StdEncoding.EncodedLen(len(der))), der)}
+// newSignerText returns the text of a certificate or key, appended to buf.
+func newSignerText(buf, der []byte, certificate bool) signerText {
+	return signerText{der, certificate, base64.StdEncoding.AppendEncode(buf, der)}
 }
 
 // is reports whether block is a PEM block of the certificate or key, whatever the length of its lines. Rekor passes on
@@ -93,10 +95,11 @@ func findKind(kind, version string) *entryKind {
 }
 
 // parseBody reads the canonicalized body of an entry of kind k. Members that say nothing about who signed what are
-// passed over. Where k is nil or refused, or the body is of another kind, it reads kind and version only.
-func parseBody(data []byte, k *entryKind, want *signerText) (*body, error) {
+// passed over. Where k is nil or refused, or the body is of another kind, it reads kind and version only. want may be
+// nil. The result is part of sc.
+func (sc *scratch) parseBody(data []byte, k *entryKind, want *signerText) (*body, error) {
 	if k != nil && k.spec != nil {
-		b, err := readBody(data, k.spec, want)
+		b, err := sc.readBody(data, k.spec, want)
 		if err == nil && b.kind == k.kind && b.version == k.version {
 			if len(b.signature) == 0 || len(b.hash) == 0 || b.certificate == nil && b.key == nil {
 				return nil, errors.New("signature, hash or key is missing")
@@ -104,25 +107,26 @@ func parseBody(data []byte, k *entryKind, want *signerText) (*body, error) {
 			return b, nil
 		}
 		// It may be of another kind, which comes first.
-		if other, e := readBody(data, skipSpec, nil); e == nil && (other.kind != k.kind || other.version != k.version) {
+		if other, e := sc.readBody(data, skipSpec, nil); e == nil && (other.kind != k.kind || other.version != k.version) {
 			return other, nil
 		}
 		return nil, err
 	}
-	return readBody(data, skipSpec, nil)
+	return sc.readBody(data, skipSpec, nil)
 }
 
 func skipSpec(s *strictjson.Scanner, _ *body) error { return s.Skip() }
 
-func readBody(data []byte, spec func(*strictjson.Scanner, *body) error, want *signerText) (*body, error) {
-	b := &body{want: want}
-	s := strictjson.New(data)
+func (sc *scratch) readBody(data []byte, spec func(*strictjson.Scanner, *body) error, want *signerText) (*body, error) {
+	b := &sc.body
+	*b = body{want: want}
+	s := sc.scan(data)
 	err := s.Object(func(name []byte) (err error) {
 		switch string(name) {
 		case "kind":
-			b.kind, err = s.String()
+			b.kind, err = text(s)
 		case "apiVersion":
-			b.version, err = s.String()
+			b.version, err = text(s)
 		case "spec":
 			err = spec(s, b)
 		default:
@@ -137,6 +141,40 @@ func readBody(data []byte, spec func(*strictjson.Scanner, *body) error, want *si
 		return nil, err
 	}
 	return b, nil
+}
+
+// text reads a string, and takes no memory for those that occur in most bundles.
+func text(s *strictjson.Scanner) (string, error) {
+	b, err := s.Bytes()
+	switch string(b) {
+	case "intoto":
+		return "intoto", err
+	case "dsse":
+		return "dsse", err
+	case "hashedrekord":
+		return "hashedrekord", err
+	case "0.0.1":
+		return "0.0.1", err
+	case "0.0.2":
+		return "0.0.2", err
+	case "sha256":
+		return "sha256", err
+	case "SHA2_256":
+		return "SHA2_256", err
+	case mediaTypeV01:
+		return mediaTypeV01, err
+	case mediaTypeV02:
+		return mediaTypeV02, err
+	case mediaTypeV03:
+		return mediaTypeV03, err
+	case InTotoPayloadType:
+		return InTotoPayloadType, err
+	case StatementV01:
+		return StatementV01, err
+	case StatementV1:
+		return StatementV1, err
+	}
+	return string(b), err
 }
 
 // object reads an object, which must be one, and calls member for each name; what member does not know is skipped.
@@ -155,13 +193,17 @@ func (b *body) readHash(s *strictjson.Scanner) error {
 	return object(s, func(name []byte) (_ bool, err error) {
 		switch string(name) {
 		case "algorithm":
-			b.hashAlgorithm, err = s.String()
+			b.hashAlgorithm, err = text(s)
 			return true, err
 		case "value":
 			var text []byte
-			if text, err = s.Bytes(); err == nil {
-				b.hash = make([]byte, hex.DecodedLen(len(text)))
-				_, err = hex.Decode(b.hash, text)
+			if text, err = s.Bytes(); err == nil && len(text) > 2*len(b.room) {
+				return true, errors.New("hash is longer than any that is known")
+			}
+			if err == nil {
+				var n int
+				n, err = hex.Decode(b.room[:], text)
+				b.hash = b.room[:n]
 			}
 			return true, err
 		}
@@ -332,7 +374,7 @@ func hashedRekordV2Spec(s *strictjson.Scanner, b *body) error {
 				return true, object(s, func(name []byte) (_ bool, err error) {
 					switch string(name) {
 					case "algorithm":
-						b.hashAlgorithm, err = s.String()
+						b.hashAlgorithm, err = text(s)
 						return true, err
 					case "digest":
 						b.hash, err = s.Base64()
@@ -350,7 +392,7 @@ func hashedRekordV2Spec(s *strictjson.Scanner, b *body) error {
 						return true, object(s, func(name []byte) (_ bool, err error) {
 							switch string(name) {
 							case "keyDetails":
-								b.keyDetails, err = s.String()
+								b.keyDetails, err = text(s)
 								return true, err
 							case "x509Certificate":
 								return true, raw(&b.certificate)

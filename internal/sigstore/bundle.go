@@ -125,7 +125,10 @@ func ParseBundle(data []byte) (*Bundle, error) {
 		return nil, &FormatError{Reason: reasonTooLarge, Detail: fmt.Sprintf("bundle is larger than %d bytes", MaxBundleSize)}
 	}
 	b := new(Bundle)
-	r := reader{strictjson.New(data), b}
+	sc := getScratch()
+	defer sc.release()
+	sc.json.Reset(data, nil) // the bundle keeps what is decoded
+	r := reader{&sc.json, b}
 	err := r.bundle(b)
 	if err == nil {
 		err = r.End()
@@ -269,7 +272,7 @@ func (r reader) single(what, member string, read func() error) error {
 }
 
 func (r reader) string(to *string) (err error) {
-	*to, err = r.String()
+	*to, err = text(r.Scanner)
 	return err
 }
 

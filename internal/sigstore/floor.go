@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/x509"
 )
 
@@ -53,7 +54,8 @@ func (r *TrustedRoot) SignatureChecks(b *Bundle, o Options) []SignatureCheck {
 			scts, _ := parseSCTs(e.Value)
 			for i := range scts {
 				if l := r.ctlogs[string(scts[i].logID)]; l != nil {
-					digest, _ := scts[i].digest(leaf.RawTBSCertificate, by)
+					signed, _ := scts[i].appendSigned(nil, leaf.RawTBSCertificate, by)
+					digest := sha256.Sum256(signed)
 					key, sig := l.key, scts[i].signature
 					checks = append(checks, SignatureCheck{"sct", func() bool { return verifyDigest(key, crypto.SHA256, digest[:], sig) }})
 				}
@@ -63,7 +65,7 @@ func (r *TrustedRoot) SignatureChecks(b *Bundle, o Options) []SignatureCheck {
 		key = o.Key.Public
 	}
 	if b.Envelope != nil {
-		add("envelope", key, keyHashes(key)[0], pae(b.Envelope), b.Envelope.Signature)
+		add("envelope", key, keyHashes(key)[0], appendPAE(nil, b.Envelope), b.Envelope.Signature)
 	} else {
 		h := keyHashes(key)[0]
 		digest, sig := b.Message.Digest, b.Message.Signature
@@ -73,7 +75,7 @@ func (r *TrustedRoot) SignatureChecks(b *Bundle, o Options) []SignatureCheck {
 		e := &b.Entries[i]
 		l := r.logs[string(e.LogID)]
 		if e.SET != nil {
-			digest, key := setDigest(e), l.key
+			digest, key := sha256.Sum256(e.appendSigned(nil)), l.key
 			checks = append(checks, SignatureCheck{"set", func() bool { return verifyDigest(key, crypto.SHA256, digest[:], e.SET) }})
 		}
 		if e.Proof == nil {

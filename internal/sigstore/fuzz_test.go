@@ -66,7 +66,7 @@ func FuzzVerify(f *testing.F) {
 // signedBytes is what a bundle says: whose certificate signed what, and when.
 func signedBytes(b *Bundle) []byte {
 	if b.Envelope != nil {
-		return append(bytes.Clone(b.Leaf), pae(b.Envelope)...)
+		return appendPAE(bytes.Clone(b.Leaf), b.Envelope)
 	}
 	return append(bytes.Clone(b.Leaf), b.Message.Digest...)
 }

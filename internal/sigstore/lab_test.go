@@ -251,7 +251,7 @@ func (l *lab) make(o labBundle) (bundleJSON, rootJSON []byte, options Options) {
 	}
 	signed, digest := artifact, sum256(artifact)
 	if !o.message {
-		signed = pae(&Envelope{PayloadType: InTotoPayloadType, Payload: payload})
+		signed = appendPAE(nil, &Envelope{PayloadType: InTotoPayloadType, Payload: payload})
 		digest = sum256(payload)
 	} else {
 		options.Artifact = artifactDigests(artifact)
@@ -349,9 +349,9 @@ func (l *lab) entry(o labBundle, body []byte, kind map[string]any, at time.Time)
 	const index, size = 2, 5
 	var leaves [size][sha256.Size]byte
 	for i := range leaves {
-		leaves[i] = leafHash([]byte{byte(i)})
+		leaves[i] = sha256.Sum256(appendLeaf(nil, []byte{byte(i)}))
 	}
-	leaves[index] = leafHash(body)
+	leaves[index] = sha256.Sum256(appendLeaf(nil, body))
 	node := func(a, b [sha256.Size]byte) [sha256.Size]byte {
 		return sha256.Sum256(append(append([]byte{1}, a[:]...), b[:]...))
 	}

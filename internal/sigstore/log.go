@@ -27,7 +27,7 @@ func (v *verifier) checkEntry(e *LogEntry) (_ Step, vouched bool) {
 	l := v.root.logs[string(e.LogID)]
 	var set Step
 	if e.SET != nil {
-		set = checkSET(e, l, kind)
+		set = checkSET(e, l, kind, v.scratch)
 		vouched = set.Status == Held
 	}
 	if step := v.checkBody(e, kind); step.Status != Held {
@@ -46,7 +46,7 @@ func (v *verifier) checkEntry(e *LogEntry) (_ Step, vouched bool) {
 		return set, vouched
 	}
 	if e.Proof != nil {
-		if step := checkInclusion(e, l, kind); step.Status != Held {
+		if step := checkInclusion(e, l, kind, v.scratch); step.Status != Held {
 			return step, vouched
 		}
 	}
@@ -63,7 +63,7 @@ func unknownLog(e *LogEntry) Step {
 
 // checkSET verifies the signed entry timestamp of Rekor v1: a signature over body, index, log and time as JSON by RFC
 // 8785 (sigstore/rekor, pkg/verify). The log's key must have been valid at that time.
-func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
+func checkSET(e *LogEntry, l *log, kind *entryKind, sc *scratch) Step {
 	fail := func(reason, detail string) Step { return Step{Status: Failed, Reason: reason, Detail: detail} }
 	if l == nil {
 		return unknownLog(e)
@@ -81,37 +81,30 @@ func checkSET(e *LogEntry, l *log, kind *entryKind) Step {
 			Detail: "the trusted root does not count the log's key at the time that the log states",
 		}
 	}
-	digest := setDigest(e)
+	sc.buf = e.appendSigned(sc.buf[:0])
+	digest := sha256.Sum256(sc.buf)
 	if !ecdsa.VerifyASN1(key, digest[:], e.SET) {
 		return fail(reasonSET, "the signed entry timestamp does not verify by the key of the log")
 	}
 	return Step{Status: Held}
 }
 
-// setDigest returns the hash of what a signed entry timestamp covers.
-func setDigest(e *LogEntry) (sum [sha256.Size]byte) {
-	var buffer [1024]byte
-	h := sha256.New()
-	h.Write(append(buffer[:0], `{"body":"`...))
-	for b := e.Body; len(b) > 0; {
-		n := min(len(b), len(buffer)/4*3)
-		h.Write(base64.StdEncoding.AppendEncode(buffer[:0], b[:n]))
-		b = b[n:]
-	}
-	rest := append(buffer[:0], `","integratedTime":`...)
-	rest = strconv.AppendInt(rest, e.IntegratedTime, 10)
-	rest = append(rest, `,"logID":"`...)
-	rest = hex.AppendEncode(rest, e.LogID)
-	rest = append(rest, `","logIndex":`...)
-	rest = strconv.AppendInt(rest, e.LogIndex, 10)
-	h.Write(append(rest, '}'))
-	h.Sum(sum[:0])
-	return sum
+// appendSigned appends what a signed entry timestamp covers.
+func (e *LogEntry) appendSigned(dst []byte) []byte {
+	dst = append(dst, `{"body":"`...)
+	dst = base64.StdEncoding.AppendEncode(dst, e.Body)
+	dst = append(dst, `","integratedTime":`...)
+	dst = strconv.AppendInt(dst, e.IntegratedTime, 10)
+	dst = append(dst, `,"logID":"`...)
+	dst = hex.AppendEncode(dst, e.LogID)
+	dst = append(dst, `","logIndex":`...)
+	dst = strconv.AppendInt(dst, e.LogIndex, 10)
+	return append(dst, '}')
 }
 
 // checkInclusion verifies the inclusion proof up to the root of its checkpoint, and the checkpoint's signature by the
 // log. Root and size beside the proof are signed by nobody: they have to agree where they are given.
-func checkInclusion(e *LogEntry, l *log, kind *entryKind) Step {
+func checkInclusion(e *LogEntry, l *log, kind *entryKind, sc *scratch) Step {
 	fail := func(reason, detail string) Step { return Step{Status: Failed, Reason: reason, Detail: detail} }
 	p := e.Proof
 	if p.Checkpoint == "" {
@@ -144,7 +137,8 @@ func checkInclusion(e *LogEntry, l *log, kind *entryKind) Step {
 			Detail: "the tree size beside the proof is not the one that the log signed",
 		}
 	}
-	root := inclusionRoot(leafHash(e.Body), index, c.size, p.Hashes)
+	sc.buf = appendLeaf(sc.buf[:0], e.Body)
+	root := inclusionRoot(sha256.Sum256(sc.buf), index, c.size, p.Hashes)
 	if root == nil {
 		return fail(reasonProof, "the inclusion proof does not have the form for its index and tree size")
 	}
@@ -218,7 +212,7 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 	if kind != nil && !kind.rekorV2 {
 		signer = v.signerText()
 	}
-	b, err := parseBody(e.Body, kind, signer)
+	b, err := v.scratch.parseBody(e.Body, kind, signer)
 	if err != nil {
 		var duplicate *strictjson.DuplicateError
 		if errors.Is(err, errBodySignatures) {
@@ -259,7 +253,7 @@ func (v *verifier) checkBody(e *LogEntry, kind *entryKind) Step {
 		}
 		algorithm = hashName(hashes[0])
 		if v.bundle.Envelope != nil {
-			want = hashEnvelope(hashes[0], v.bundle.Envelope)
+			want = hashOf(hashes[0], v.pae())
 		} else {
 			want = v.bundle.Message.Digest
 		}

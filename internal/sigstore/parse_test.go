@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"encoding/pem"
 	"errors"
 	"reflect"
@@ -224,7 +225,7 @@ func TestParseCheckpoint(t *testing.T) {
 
 // TestInclusionRoot compares with transparency-dev/merkle over every index of small trees, and every wrong length.
 func TestInclusionRoot(t *testing.T) {
-	leaf := leafHash([]byte("leaf"))
+	leaf := sha256.Sum256(appendLeaf(nil, []byte("leaf")))
 	for size := int64(1); size <= 33; size++ {
 		for index := int64(-1); index <= size; index++ {
 			for n := range 8 {
@@ -270,10 +271,10 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// TestVerifyEnvelope covers the kinds of keys that the bundles at hand do not have.
-func TestVerifyEnvelope(t *testing.T) {
+// TestVerifyMessage covers the kinds of keys that the bundles at hand do not have.
+func TestVerifyMessage(t *testing.T) {
 	e := &Envelope{PayloadType: "type", Payload: []byte("message")}
-	message := pae(e)
+	message := appendPAE(nil, e)
 	if want := "DSSEv1 4 type 7 message"; string(message) != want {
 		t.Errorf("encoding is %q, want %q", message, want)
 	}
@@ -299,10 +300,10 @@ func TestVerifyEnvelope(t *testing.T) {
 			if e.Signature, err = key.Sign(rand.Reader, signed, h); err != nil {
 				t.Fatal(err)
 			}
-			if !verifyEnvelope(public, e) {
+			if !verifyMessage(public, appendPAE(nil, e), e.Signature) {
 				t.Errorf("%T with %v: does not verify", public, h)
 			}
-			if e.Payload = []byte("Message"); verifyEnvelope(public, e) {
+			if e.Payload = []byte("Message"); verifyMessage(public, appendPAE(nil, e), e.Signature) {
 				t.Errorf("%T with %v: verifies something else", public, h)
 			}
 		}
@@ -310,7 +311,7 @@ func TestVerifyEnvelope(t *testing.T) {
 			t.Errorf("%T is %x, want %x", public, marshalKey(public), want)
 		}
 	}
-	if verifyEnvelope(nil, e) || verifyEnvelope(ed25519.PublicKey{1}, e) || marshalKey(nil) != nil {
+	if verifyMessage(nil, message, nil) || verifyMessage(ed25519.PublicKey{1}, message, nil) || marshalKey(nil) != nil {
 		t.Error("a key that is none verifies")
 	}
 }
@@ -323,11 +324,15 @@ func TestSignerText(t *testing.T) {
 			label := map[bool]string{true: "CERTIFICATE", false: "PUBLIC KEY"}[certificate]
 			block := pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})
 			oneLine := []byte("-----BEGIN " + label + "-----\n" + std(der) + "\n-----END " + label + "-----")
-			s := newSignerText(der, certificate)
+			s := newSignerText(nil, der, certificate)
+			is := func(der []byte, certificate bool) bool {
+				s := newSignerText(nil, der, certificate)
+				return s.is(block)
+			}
 			if !s.is(block) || !s.is(block[:len(block)-1]) || !s.is(oneLine) {
 				t.Fatalf("%d bytes: is not %s", n, block)
 			}
-			if newSignerText(der, !certificate).is(block) || newSignerText(der[:n], certificate).is(block) || newSignerText(append(der, 1), certificate).is(block) {
+			if is(der, !certificate) || is(der[:n], certificate) || is(append(der, 1), certificate) {
 				t.Fatalf("%d bytes: something else is %s", n, block)
 			}
 			for i := range block {

@@ -133,7 +133,7 @@ func appendPrecert(dst []byte, tbs []byte) ([]byte, error) {
 
 // checkSCT holds when the leaf has an embedded timestamp that verifies by a certificate transparency log of the trusted
 // root, made while the trusted root counts that log. Timestamps by other logs say nothing.
-func (r *TrustedRoot) checkSCT(leaf *x509.Certificate, by *issuer) Step {
+func (r *TrustedRoot) checkSCT(leaf *x509.Certificate, by *issuer, sc *scratch) Step {
 	var value []byte
 	for i := range leaf.Extensions {
 		if leaf.Extensions[i].Id.Equal(oidSCTList) {
@@ -172,7 +172,7 @@ func (r *TrustedRoot) checkSCT(leaf *x509.Certificate, by *issuer) Step {
 			}
 			continue
 		}
-		if s.verify(l.key, leaf.RawTBSCertificate, by) {
+		if s.verify(l.key, leaf.RawTBSCertificate, by, sc) {
 			return Step{Status: Held}
 		}
 		failed = Step{Status: Failed, Reason: reasonSCTSignature, Detail: "the certificate timestamp does not verify by the key of its log"}
@@ -180,31 +180,32 @@ func (r *TrustedRoot) checkSCT(leaf *x509.Certificate, by *issuer) Step {
 	return failed
 }
 
-// digest returns the hash of what the timestamp's signature covers (RFC 6962 section 3.2, digitally-signed struct), for a
-// certificate with the given TBSCertificate.
-func (s *sct) digest(tbs []byte, by *issuer) (sum [sha256.Size]byte, err error) {
-	const head = 1 + 1 + 8 + 2 + sha256.Size + 3
-	signed := make([]byte, head, head+len(tbs)+2+len(s.extensions))
-	binary.BigEndian.PutUint64(signed[2:], s.timestamp)
-	signed[11] = 1 // precert_entry
-	copy(signed[12:], by.spki[:])
-	signed, err = appendPrecert(signed, tbs)
+// appendSigned appends what the timestamp's signature covers (RFC 6962 section 3.2, digitally-signed struct), for
+// a certificate with the given TBSCertificate.
+func (s *sct) appendSigned(dst, tbs []byte, by *issuer) ([]byte, error) {
+	dst = append(dst, 0, 0) // v1, certificate_timestamp
+	dst = binary.BigEndian.AppendUint64(dst, s.timestamp)
+	dst = append(dst, 0, 1) // precert_entry
+	dst = append(dst, by.spki[:]...)
+	at := len(dst)
+	dst, err := appendPrecert(append(dst, 0, 0, 0), tbs)
 	if err != nil {
-		return sum, err
+		return nil, err
 	}
-	n := len(signed) - head
-	signed[head-3], signed[head-2], signed[head-1] = byte(n>>16), byte(n>>8), byte(n)
-	signed = binary.BigEndian.AppendUint16(signed, uint16(len(s.extensions)))
-	signed = append(signed, s.extensions...)
-	return sha256.Sum256(signed), nil
+	n := len(dst) - at - 3
+	dst[at], dst[at+1], dst[at+2] = byte(n>>16), byte(n>>8), byte(n)
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(s.extensions)))
+	return append(dst, s.extensions...), nil
 }
 
-func (s *sct) verify(key crypto.PublicKey, tbs []byte, by *issuer) bool {
+func (s *sct) verify(key crypto.PublicKey, tbs []byte, by *issuer, sc *scratch) bool {
 	const sha256TLS, rsaTLS, ecdsaTLS = 4, 1, 3 // RFC 5246 section 7.4.1.4.1
-	digest, err := s.digest(tbs, by)
+	signed, err := s.appendSigned(sc.buf[:0], tbs, by)
 	if err != nil || s.hash != sha256TLS {
 		return false
 	}
+	sc.buf = signed
+	digest := sha256.Sum256(signed)
 	switch key.(type) {
 	case *ecdsa.PublicKey:
 		return s.alg == ecdsaTLS && verifyDigest(key, crypto.SHA256, digest[:], s.signature)

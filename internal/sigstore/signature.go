@@ -16,8 +16,8 @@ import (
 	_ "crypto/sha512" // registers SHA-384 and SHA-512
 )
 
-// appendPAE appends the pre-authentication encoding of an envelope up to the payload, which ends it: what its signature
-// covers (secure-systems-lab/dsse, protocol.md). Lengths are of bytes.
+// appendPAE appends the pre-authentication encoding of an envelope: what its signature covers (secure-systems-lab/dsse,
+// protocol.md). Lengths are of bytes.
 func appendPAE(dst []byte, e *Envelope) []byte {
 	dst = append(dst, "DSSEv1 "...)
 	dst = strconv.AppendInt(dst, int64(len(e.PayloadType)), 10)
@@ -25,20 +25,8 @@ func appendPAE(dst []byte, e *Envelope) []byte {
 	dst = append(dst, e.PayloadType...)
 	dst = append(dst, ' ')
 	dst = strconv.AppendInt(dst, int64(len(e.Payload)), 10)
-	return append(dst, ' ')
-}
-
-func pae(e *Envelope) []byte {
-	return append(appendPAE(make([]byte, 0, 64+len(e.PayloadType)+len(e.Payload)), e), e.Payload...)
-}
-
-// hashEnvelope hashes the pre-authentication encoding without putting it together.
-func hashEnvelope(h crypto.Hash, e *Envelope) []byte {
-	var buffer [128]byte
-	w := h.New()
-	w.Write(appendPAE(buffer[:0], e))
-	w.Write(e.Payload)
-	return w.Sum(nil)
+	dst = append(dst, ' ')
+	return append(dst, e.Payload...)
 }
 
 // keyHashes returns the hashes that a signature by key may be over, the usual one first; nil for kinds of keys that are
@@ -117,13 +105,13 @@ func hashOf(h crypto.Hash, b []byte) []byte {
 	return w.Sum(nil)
 }
 
-// verifyEnvelope reports whether the envelope's signature is by key.
-func verifyEnvelope(key crypto.PublicKey, e *Envelope) bool {
+// verifyMessage reports whether sig is a signature by key over message.
+func verifyMessage(key crypto.PublicKey, message, sig []byte) bool {
 	if key, ok := key.(ed25519.PublicKey); ok {
-		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, pae(e), e.Signature)
+		return len(key) == ed25519.PublicKeySize && ed25519.Verify(key, message, sig)
 	}
 	for _, h := range keyHashes(key) {
-		if verifyDigest(key, h, hashEnvelope(h, e), e.Signature) {
+		if verifyDigest(key, h, hashOf(h, message), sig) {
 			return true
 		}
 	}

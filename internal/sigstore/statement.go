@@ -39,7 +39,10 @@ func ParseStatement(payload []byte) (*Statement, error) {
 	if len(payload) > maxStatementLength {
 		return nil, &FormatError{Reason: reasonTooLarge, Detail: fmt.Sprintf("statement is larger than %d bytes", maxStatementLength)}
 	}
-	s := strictjson.New(payload)
+	sc := getScratch()
+	defer sc.release()
+	s := &sc.json
+	s.Reset(payload, nil)
 	st := new(Statement)
 	err := s.Object(func(name []byte) (err error) {
 		if s.Null() {
@@ -47,7 +50,7 @@ func ParseStatement(payload []byte) (*Statement, error) {
 		}
 		switch string(name) {
 		case "_type":
-			st.Type, err = s.String()
+			st.Type, err = text(s)
 		case "predicateType":
 			st.PredicateType, err = s.String()
 		case "predicate":

@@ -16,27 +16,37 @@ type verifier struct {
 	options   Options
 	key       crypto.PublicKey // the signer's; nil if not known
 	signature []byte           // of the envelope or message
-	signer    *signerText      // of the certificate or key, once it was asked for
+	signer    signerText       // of the certificate or key, once it was asked for
+	scratch   *scratch
+}
+
+// pae returns the pre-authentication encoding of the envelope, until the scratch's buffer is used again.
+func (v *verifier) pae() []byte {
+	v.scratch.buf = appendPAE(v.scratch.buf[:0], v.bundle.Envelope)
+	return v.scratch.buf
 }
 
 // signerText returns how a log entry of Rekor v1 writes the signer; nil where the signer is not known.
 func (v *verifier) signerText() *signerText {
-	switch {
-	case v.signer != nil:
-	case len(v.bundle.Leaf) > 0:
-		v.signer = newSignerText(v.bundle.Leaf, true)
-	case v.key != nil:
-		if spki := marshalKey(v.key); spki != nil {
-			v.signer = newSignerText(spki, false)
+	if v.signer.der == nil {
+		der, certificate := v.bundle.Leaf, true
+		if len(der) == 0 && v.key != nil {
+			der, certificate = marshalKey(v.key), false
 		}
+		if len(der) == 0 {
+			return nil
+		}
+		v.signer = newSignerText(v.scratch.text[:0], der, certificate)
+		v.scratch.text = v.signer.text
 	}
-	return v.signer
+	return &v.signer
 }
 
 // Verify runs every step over b, which must come from [ParseBundle], and records how each ended. It never stops at the
 // first failure. The answer depends on r, b and o alone.
 func (r *TrustedRoot) Verify(b *Bundle, o Options) *Verification {
-	v := &verifier{root: r, bundle: b, options: o}
+	v := &verifier{root: r, bundle: b, options: o, scratch: getScratch()}
+	defer v.scratch.release()
 	out := &Verification{Format: v.checkFormat()}
 
 	var leafErr error
@@ -75,7 +85,7 @@ func (r *TrustedRoot) Verify(b *Bundle, o Options) *Verification {
 	default:
 		var by *issuer
 		out.Chain, by = r.checkChain(out.Leaf, times)
-		out.CT = r.checkSCT(out.Leaf, by)
+		out.CT = r.checkSCT(out.Leaf, by, v.scratch)
 	}
 	out.Signature = v.checkSignature(out.Leaf)
 
@@ -257,7 +267,7 @@ func (v *verifier) checkSignature(leaf *x509.Certificate) Step {
 				return differ(reasonKeyID, fingerprint, id, "the envelope's signature names another key than the signer's")
 			}
 		}
-		if !verifyEnvelope(v.key, b.Envelope) {
+		if !verifyMessage(v.key, v.pae(), b.Envelope.Signature) {
 			return fail(reasonSignature, "the envelope's signature does not verify by the signer's key")
 		}
 		return Step{Status: Held}

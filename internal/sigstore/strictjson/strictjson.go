@@ -72,9 +72,16 @@ type Scanner struct {
 
 // New returns a scanner over data. Values that the scanner returns may share data's memory.
 func New(data []byte) *Scanner {
-	s := &Scanner{data: data}
-	s.names = s.firstNames[:0]
+	s := new(Scanner)
+	s.Reset(data, nil)
 	return s
+}
+
+// Reset makes s a scanner over data, whatever it was before. Base64 is decoded into room as far as that reaches, so that
+// what [Scanner.Base64] returns is valid until room is used again; nil lets the scanner allocate.
+func (s *Scanner) Reset(data, room []byte) {
+	*s = Scanner{data: data, room: room}
+	s.names = s.firstNames[:0]
 }
 
 // Offset returns the position of the next unread byte.
@@ -385,6 +392,9 @@ func (s *Scanner) LooseBase64() (out []byte, strict bool, err error) {
 		if s.room == nil {
 			// All the base64 that is still to come decodes to no more than this.
 			s.room = make([]byte, (len(s.data)-at)/4*3)
+		}
+		if len(text)/4*3 > len(s.room) { // not all of a room from outside is left
+			s.room = make([]byte, len(text)/4*3)
 		}
 		if n, ok := decodeBase64(s.room, text); ok {
 			out, s.room = s.room[:n:n], s.room[n:]
