@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/url"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,6 +39,9 @@ type Target struct {
 	Dev       bool
 	Oddity    string // what no package manager writes by itself, see [policy.Policy.Decide]; "" for none
 
+	// Dir is the directory that Locations lie in; "" where they are no directories.
+	Dir string
+
 	// Tarball is a tarball at hand, or what stands in for it; nil: it is fetched where that is asked for.
 	Tarball *evidence.Tarball
 	// Evidence is given by the user; then no registry is asked.
@@ -55,6 +59,7 @@ type Options struct {
 	Offline             bool
 	Deep                bool // attestations are asked for though none are announced
 	Tarballs            bool // tarballs are fetched and hashed
+	Installed           bool // tarballs are compared with what is installed at each target's Locations
 	StrictTime          bool // the time of publishing is asked for where an expired key leaves it open
 	IncludeAttestations bool // the report lists verified attestations as npm's does
 	KeysFromFile        bool // the registry keys came from the user's file: no registry is asked for its own
@@ -145,6 +150,7 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 		Root: string(r.o.Trust.RootSource.Origin), RootSHA256: r.rootDigest,
 		Keys: string(r.o.Trust.KeysSource.Origin), KeysSHA256: r.keysDigest,
 	}
+	r.noteStripped(rep)
 	if s, stale := r.o.Trust.Stale(); stale {
 		rep.Trust.Stale, rep.Trust.Detail = trust.ReasonStale, s.Reason
 	}
@@ -156,6 +162,30 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	})
 	rep.Sum()
 	return rep
+}
+
+// noteStripped tells where not one package of a registry that signs has a signature: rather than all of them
+// being at fault, something in between leaves signatures out, as some mirrors do.
+func (r *Runner) noteStripped(rep *report.Report) {
+	type count struct{ all, missing int }
+	counts := map[string]*count{}
+	for i := range rep.Packages {
+		p := &rep.Packages[i]
+		c := counts[p.Registry]
+		if c == nil {
+			c = &count{}
+			counts[p.Registry] = c
+		}
+		c.all++
+		if p.Verdict == verify.Unsigned && p.Failed("registry-signature") {
+			c.missing++
+		}
+	}
+	for registry, c := range counts {
+		if c.all >= 10 && c.missing == c.all {
+			r.note("signatures-stripped", "not one of the %d packages of %s has a signature, so something between here and there may leave them out, as some mirrors do: audit against the registry itself, or with a cache that has seen it", c.all, registry)
+		}
+	}
 }
 
 // one looks at one target. The evidence comes back for those parts of the report that quote it.
@@ -199,10 +229,10 @@ func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, opti
 		Registry: t.Package.Registry,
 		Expected: r.o.Deep || options.Keyless || !r.o.Filter.Empty(),
 	}
-	if r.o.Tarballs {
+	if r.o.Tarballs || r.o.Installed {
 		req.Tarball = func(document []byte) (string, []string) { return r.tarball(t, document) }
 	}
-	if r.o.IncludeAttestations || t.Tarball != nil {
+	if r.o.IncludeAttestations || r.o.Installed || t.Tarball != nil {
 		return r.look(ctx, t, req, rt, options)
 	}
 	// The time of publishing is a question of its own, asked only where an expired key leaves it open.
@@ -249,7 +279,7 @@ func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *
 		ev = r.o.Collector.Collect(ctx, req)
 		out = r.verify(t, ev, rt, options)
 	}
-	if class := keep(out.Verdict); class != evidence.Unkept && t.Tarball == nil && !options.Unauthenticated {
+	if class := keep(out.Verdict); class != evidence.Unkept && t.Tarball == nil && !r.o.Installed && !options.Unauthenticated {
 		if row, err := out.Encode(); err == nil {
 			options.Unauthenticated = false
 			q := r.query(t, req, rt, options)
@@ -292,7 +322,23 @@ func (r *Runner) verify(t *Target, ev *evidence.Evidence, rt *registryTrust, opt
 	if t.Tarball != nil {
 		ev.Tarball = t.Tarball
 	}
+	if r.o.Installed && t.Dir != "" {
+		ev.Installed = installed(t, ev.Tarball)
+	}
 	return verify.Run(verify.Input{Package: t.Package, Evidence: ev, Trust: rt.trust, Options: options})
+}
+
+// installed reads what lies on disk as the package.
+func installed(t *Target, tarball *evidence.Tarball) []evidence.Place {
+	places := []evidence.Place{}
+	for _, location := range t.Locations {
+		if !filepath.IsLocal(location) { // a lockfile's word, and no place of this project
+			places = append(places, evidence.Place{Path: location, Absent: true})
+			continue
+		}
+		places = append(places, evidence.ReadInstalled(location, filepath.Join(t.Dir, filepath.FromSlash(location)), tarball))
+	}
+	return places
 }
 
 // tarball says where the tarball is fetched from: where the lockfile says, else where the registry says, on
@@ -320,6 +366,9 @@ func (r *Runner) tarball(t *Target, document []byte) (string, []string) {
 		for _, h := range in {
 			digests = append(digests, h.Algorithm)
 		}
+	}
+	if r.o.Installed {
+		digests = append(digests, evidence.WithFiles)
 	}
 	return address, digests
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"assay/internal/lab"
+	"assay/internal/report"
 	"assay/internal/verify"
 )
 
@@ -105,6 +106,21 @@ func TestWarm(t *testing.T) {
 	}
 	if again := w.audit(); again.stdout != cold.stdout {
 		t.Error("the report differs without the cache's key")
+	}
+}
+
+// TestMirror: where nothing at all is signed, the place to look is between here and the registry.
+func TestMirror(t *testing.T) {
+	w := newWorld(t)
+	var packages []*lab.Published
+	for i := range 12 {
+		packages = append(packages, w.publish(lab.Release{Package: lab.Package{Name: fmt.Sprintf("pkg-%d", i)}}))
+	}
+	w.lock(packages...)
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointVersion}, lab.StripDist("signatures", "attestations"), 0)
+	r := w.audit()
+	if r.code != 1 || !slices.ContainsFunc(r.report().Notes, func(n report.Note) bool { return n.Code == "signatures-stripped" }) {
+		t.Errorf("exit %d, notes %+v", r.code, r.report().Notes)
 	}
 }
 
