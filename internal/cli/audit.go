@@ -26,6 +26,7 @@ type auditFlags struct {
 	omit                []string
 	workspaces          []string
 	tarballs            bool
+	installed           bool
 	includeAttestations bool
 }
 
@@ -51,6 +52,7 @@ nothing else; Sigstore's trust root is fetched from its public repository once a
 	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
 	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
+	fl.BoolVar(&f.installed, "installed", false, "compare the files in node_modules with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
 	fl.BoolVar(&f.includeAttestations, "include-attestations", false, "list verified attestations in the JSON report, as npm does")
 	return cmd
@@ -103,7 +105,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		subjects = append(subjects, subject(env, p))
 	}
 	options := s.auditOptions(policy.Filter{})
-	options.Tarballs = f.tarballs
+	options.Tarballs, options.Installed = f.tarballs, f.installed
 	options.IncludeAttestations = f.includeAttestations
 	if !f.quiet {
 		s.bar.Store(newProgress(env.Stderr, env.Terminal, cmp.Or(env.Width, 80), len(targets), env.Now))
@@ -184,7 +186,7 @@ func (s *session) target(project *inventory.Project, i int, odd map[string]strin
 			ID: npm.ID{Name: p.Name, Version: p.Version}, Registry: base,
 			Lockfile: true, Integrity: p.Integrity, Resolved: p.Resolved,
 		},
-		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev,
+		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir,
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
 	t.Oddity = oddity(t.Locations, odd)

@@ -63,6 +63,10 @@ type Tarball struct {
 	Manifest []byte // bytes of package.json as npm would install it; nil where Problem says why
 	Problem  string // stable kebab-case code of what is odd about the archive, see ReadTarball; empty when nothing is
 
+	// Files are its files by the path, with slashes, that npm unpacks them to below the package's directory;
+	// nil unless they were asked for and could all be read.
+	Files map[string]File
+
 	// Reason and Detail say why the tarball, though wanted, could not be had: then nothing else but URL is set.
 	Reason string // stable kebab-case code, such as "timeout"
 	Detail string // one sentence for a person, hostile text included
@@ -79,6 +83,9 @@ type Evidence struct {
 	Keys         Answer   // the registry's own key list; what it is worth is not decided here
 	Packument    Answer   // full package document; NotAsked unless it was wanted (for the publish time)
 	Tarball      *Tarball // nil: not at hand
+
+	// Installed is what lies on disk as this package; nil: nobody looked.
+	Installed []Place
 
 	// Earlier is what earlier runs were served for the same package on the same registry and what differs
 	// from today's answers, the most telling first, four at most. It may come from a cache that somebody else filled: an entry

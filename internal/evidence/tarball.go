@@ -27,6 +27,12 @@ type tarballBounds struct {
 
 var usualBounds = tarballBounds{compressed: 512 << 20, expanded: 2 << 30, entries: 500_000, manifest: 8 << 20}
 
+// What npm unpacks no deeper (node-tar, Unpack, maxDepth), and bytes of all paths that Files may come to.
+const (
+	maxUnpackDepth = 1024
+	maxNames       = 64 << 20
+)
+
 // Problems of a tarball, as in [Tarball].Problem. Each but the last two leaves Manifest nil.
 const (
 	ProblemGzip              = "gzip-damaged"       // the compression ends early, or is broken
@@ -62,9 +68,13 @@ func digestIndex(name string) int { return slices.Index(digestNames[:], name) }
 // digests returns the tarball's digest fields in the order of digestNames.
 func (t *Tarball) digests() [4]*[]byte { return [4]*[]byte{&t.SHA512, &t.SHA384, &t.SHA256, &t.SHA1} }
 
+// WithFiles asks [ReadTarball] for the tarball's Files.
+const WithFiles = "files"
+
 // ReadTarball reads a package's tarball to its end, once and without unpacking it: its digests (SHA-512,
-// and of "sha384", "sha256" and "sha1" those named; other names mean nothing) and its package.json. Errors
-// are the reader's, or a [*LimitError]; whatever is wrong with the content is the tarball's Problem.
+// and of "sha384", "sha256" and "sha1" those named; other names mean nothing), its package.json, and, with
+// [WithFiles] among the names, the digests of its files. Errors are the reader's, or a [*LimitError];
+// whatever is wrong with the content is the tarball's Problem.
 //
 // package.json is the file that npm would leave in node_modules: npm takes off the first component of every
 // path, whatever it is called, passes over links and paths with "..", and lets later entries replace
@@ -87,7 +97,13 @@ func (bounds tarballBounds) read(r io.Reader, digests []string) (*Tarball, error
 			in.to = append(in.to, h)
 		}
 	}
+	if slices.Contains(digests, WithFiles) {
+		t.Files = map[string]File{}
+	}
 	t.readArchive(bufio.NewReaderSize(in, 64<<10), bounds)
+	if t.Problem != "" && t.Problem != ProblemTrailing && t.Problem != ProblemManifestMissing && t.Problem != ProblemManifestTwice {
+		t.Files = nil // what npm would make of it is not known in full
+	}
 	if _, err := io.Copy(io.Discard, in); err != nil && in.err == nil {
 		in.err = err
 	}
@@ -204,8 +220,9 @@ func (m *members) Read(p []byte) (int, error) {
 	}
 }
 
-// readTar looks for package.json.
+// readTar looks for package.json, and reads the other files too where they are wanted.
 func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
+	names := 0 // bytes of all paths
 	found, differ := 0, false
 	ambiguous := false
 	a := tar.NewReader(r)
@@ -229,6 +246,23 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 		same, alike := isManifest(h.Name)
 		ambiguous = ambiguous || alike
 		if !same {
+			if t.Files == nil || !plainFile(h) {
+				continue
+			}
+			name, ok := unpackedAs(h.Name)
+			if !ok || name == "" || strings.Count(name, "/") >= maxUnpackDepth {
+				continue
+			}
+			if names += len(name); names > maxNames {
+				t.Problem, t.Manifest = ProblemExpanded, nil
+				return
+			}
+			f, err := hashFile(a)
+			if err != nil {
+				t.Problem, t.Manifest = ProblemTar, nil
+				return
+			}
+			t.Files[name] = f
 			continue
 		}
 		found++
@@ -244,6 +278,9 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 		case int64(len(b)) > bounds.manifest:
 			t.Problem = ProblemManifestSize
 		default:
+			if t.Files != nil {
+				t.Files["package.json"] = File{Size: int64(len(b)), SHA256: sha256.Sum256(b)}
+			}
 			differ = differ || t.Manifest != nil && !bytes.Equal(b, t.Manifest)
 			t.Manifest = b
 		}

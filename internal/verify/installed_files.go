@@ -1,4 +1,274 @@
 package verify
 
-// checkInstalledFiles holds when the files on disk are those of the tarball.
-func checkInstalledFiles(f *facts) outcome { return skip(reasonNotAsked) }
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"assay/internal/evidence"
+)
+
+// checkInstalledFiles holds when the files on disk are those of the tarball, wherever the package is
+// installed. A changed file and a missing one fail. So does one that the tarball does not have, because
+// Node.js may load it in place of another; only in a package with install scripts, which are there to make
+// files, is that told instead. What installers change by themselves is no difference:
+//
+//   - npm calls .gitignore .npmignore (pacote lib/fetcher.js) and takes the CR off the first line of a command
+//     (bin-links lib/fix-bin.js);
+//   - npm up to 6 writes notes of its own into package.json;
+//   - an install script may put a file of the package's own dependency in the place of one, as esbuild does
+//     with its command: the dependency is a package of its own, with its own verdict;
+//   - where the file system ignores the case of letters, two files of the tarball become one.
+//
+// Directories node_modules inside it are other packages' places, save what the tarball has there.
+func checkInstalledFiles(f *facts) outcome {
+	places, t := f.in.Evidence.Installed, f.in.Evidence.Tarball
+	if places == nil {
+		return skip(reasonNotAsked)
+	}
+	places = slices.DeleteFunc(slices.Clone(places), func(p evidence.Place) bool { return p.Absent })
+	switch {
+	case len(places) == 0:
+		return skip(reasonNotInstalled)
+	case t == nil:
+		return undecided(reasonFilesUnknown, "")
+	case t.Reason != "":
+		return undecided(t.Reason, t.Detail)
+	case t.Files == nil:
+		return undecided(reasonFilesUnknown, t.Problem)
+	}
+	c := filesOf(t)
+	result := pass()
+	for i := range places {
+		result = worst(result, c.compare(&places[i]))
+	}
+	return result
+}
+
+// tarballFiles are a tarball's files, ready to be compared with several places.
+type tarballFiles struct {
+	tarball *evidence.Tarball
+	folded  map[string][]string // paths in lower case → paths, where there are several
+	scripts bool                // the package runs something on install
+}
+
+func filesOf(t *evidence.Tarball) *tarballFiles {
+	c := &tarballFiles{tarball: t, folded: map[string][]string{}}
+	for name := range t.Files {
+		key := strings.ToLower(name)
+		c.folded[key] = append(c.folded[key], name)
+	}
+	maps.DeleteFunc(c.folded, func(_ string, names []string) bool { return len(names) < 2 })
+	m, _, err := readManifest(t.Manifest, lastOfName)
+	if err != nil {
+		return c
+	}
+	for _, name := range runsOnInstall {
+		c.scripts = c.scripts || m.scripts[name] != ""
+	}
+	// npm builds a package with this file though no script says so.
+	_, gyp := t.Files["binding.gyp"]
+	c.scripts = c.scripts || gyp && m.scripts["preinstall"] == "" && m.scripts["install"] == ""
+	return c
+}
+
+func (c *tarballFiles) compare(p *evidence.Place) outcome {
+	if p.Reason != "" {
+		return undecided(reasonDiskUnreadable, p.Path).with(p.Detail)
+	}
+	var changed, missing, added, told []string
+	accounted := make(map[string]bool, len(p.Files))
+	var expected, actual string
+	for _, name := range slices.Sorted(maps.Keys(c.tarball.Files)) {
+		want := c.tarball.Files[name]
+		at, got, ok := c.find(p, name)
+		if !ok {
+			if !c.ignoreFile(name) {
+				missing = append(missing, name)
+			}
+			continue
+		}
+		accounted[at] = true
+		switch {
+		case sameFile(want, got), c.collides(name, got), name == "package.json" && rewritten(c.tarball.Manifest, p.Manifest):
+		case c.scripts && p.Borrowed[at] != "":
+			told = append(told, name+" is "+p.Borrowed[at])
+		default:
+			if len(changed) == 0 {
+				expected, actual = digestText(want), digestText(got)
+			}
+			changed = append(changed, name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
+		switch {
+		case accounted[name]:
+		case c.scripts, inert(name):
+			told = append(told, name)
+		default:
+			added = append(added, name)
+		}
+	}
+	switch {
+	case len(changed) > 0:
+		return fail(reasonFilesChanged, expected, actual).with(inPlace(p, append(changed, slices.Concat(missing, added)...)))
+	case len(missing) > 0:
+		return fail(reasonFilesMissing, "", "").with(inPlace(p, missing))
+	case len(added) > 0:
+		return fail(reasonFilesAdded, "", "").with(inPlace(p, added))
+	case len(told) > 0:
+		return passWith(reasonFilesMade, "", "").with(inPlace(p, told))
+	}
+	return pass()
+}
+
+// inPlace names the first few files, and where.
+func inPlace(p *evidence.Place, names []string) string {
+	const most = 5
+	more := ""
+	if n := len(names) - most; n > 0 {
+		names, more = names[:most], fmt.Sprintf(" and %d more", n)
+	}
+	return p.Path + ": " + strings.Join(names, ", ") + more
+}
+
+// windowsName is how npm spells, on Windows, what a file name may not hold there (node-tar, winchars).
+var windowsName = strings.NewReplacer(`\`, "/", "|", "\uf07c", "<", "\uf03c", ">", "\uf03e", "?", "\uf03f", ":", "\uf03a")
+
+// find looks for a file of the tarball on disk, by its own name first.
+func (c *tarballFiles) find(p *evidence.Place, name string) (at string, got evidence.File, ok bool) {
+	names := append([]string{name}, c.folded[strings.ToLower(name)]...)
+	if dir, base := path.Split(name); base == ".gitignore" {
+		if _, both := c.tarball.Files[dir+".npmignore"]; !both {
+			names = append(names, dir+".npmignore")
+		}
+	}
+	if w := windowsName.Replace(name); w != name {
+		names = append(names, w)
+	}
+	for _, at := range names {
+		if got, ok := p.Files[at]; ok {
+			return at, got, true
+		}
+	}
+	return "", evidence.File{}, false
+}
+
+// ignoreFile reports whether npm leaves a file out: a .gitignore beside a .npmignore.
+func (c *tarballFiles) ignoreFile(name string) bool {
+	dir, base := path.Split(name)
+	_, both := c.tarball.Files[dir+".npmignore"]
+	return base == ".gitignore" && both
+}
+
+// collides reports whether a file on disk is that of another path of the tarball which the file system may
+// take for the same: one in other letters, or a .gitignore that became .npmignore.
+func (c *tarballFiles) collides(name string, got evidence.File) bool {
+	others := c.folded[strings.ToLower(name)]
+	if dir, base := path.Split(name); base == ".npmignore" {
+		others = append([]string{dir + ".gitignore"}, others...)
+	}
+	for _, other := range others {
+		if want, ok := c.tarball.Files[other]; ok && sameFile(want, got) {
+			return true
+		}
+	}
+	return false
+}
+
+// sameFile reports whether a file on disk is the tarball's, as it is or as npm leaves a command.
+func sameFile(want, got evidence.File) bool {
+	var none [len(want.SHA256)]byte
+	if got.SHA256 == none {
+		return false
+	}
+	return got.Size == want.Size && got.SHA256 == want.SHA256 ||
+		got.Size == want.Size-1 && want.Shebang != none && got.SHA256 == want.Shebang
+}
+
+func digestText(f evidence.File) string {
+	var none [len(f.SHA256)]byte
+	switch {
+	case f.Size < 0:
+		return "no regular file"
+	case f.SHA256 == none:
+		return fmt.Sprintf("%d bytes", f.Size)
+	}
+	return hex.EncodeToString(f.SHA256[:])
+}
+
+// inert reports whether a file that was added is one that systems and interpreters leave behind and that
+// Node.js loads under no name that a package would ask for.
+func inert(name string) bool {
+	switch path.Base(name) {
+	case ".DS_Store", "Thumbs.db", "desktop.ini":
+		return true
+	}
+	return path.Base(path.Dir(name)) == "__pycache__" && path.Ext(name) == ".pyc"
+}
+
+// rewritten reports whether a package.json on disk is the tarball's as npm up to 6 writes it back: put in order
+// as on publish, with npm's notes under names that begin with "_". Everything that Node.js or npm acts on has
+// to be the same. Source: npm 6, read-package-json and lib/install/update-package-json.js.
+func rewritten(original, disk []byte) bool {
+	if disk == nil {
+		return false
+	}
+	was, _, err := readManifest(original, lastOfName)
+	if err != nil {
+		return false
+	}
+	is, repeated, err := readManifest(disk, lastOfName)
+	if err != nil || repeated || len(compareManifests(is, was)) > 0 {
+		return false
+	}
+	var r manifestReader
+	before, err := r.object(bytes.TrimPrefix(original, []byte("\xef\xbb\xbf")))
+	if err != nil {
+		return false
+	}
+	after, err := r.object(bytes.TrimPrefix(disk, []byte("\xef\xbb\xbf")))
+	if err != nil {
+		return false
+	}
+	for name := range before {
+		if _, kept := after[name]; !kept && !putInOrder[name] && !strings.HasPrefix(name, "_") {
+			return false
+		}
+	}
+	for name, value := range after {
+		if putInOrder[name] || strings.HasPrefix(name, "_") {
+			continue
+		}
+		if old, was := before[name]; !was || !sameJSON(old, value) {
+			return false
+		}
+	}
+	return true
+}
+
+// putInOrder are the members that npm writes in its own form. Those that decide what is loaded or run are not
+// among them, save where [compareManifests] compares them.
+var putInOrder = map[string]bool{
+	"name": true, "version": true, "repository": true, "repositories": true, "scripts": true, "bin": true,
+	"dependencies": true, "devDependencies": true, "optionalDependencies": true, "peerDependencies": true,
+	"bundleDependencies": true, "bundledDependencies": true,
+	"description": true, "author": true, "contributors": true, "maintainers": true, "keywords": true, "license": true,
+	"licenses": true, "bugs": true, "homepage": true, "files": true, "man": true, "readme": true, "readmeFilename": true,
+	"gitHead": true, "gypfile": true, "deprecated": true, "dist": true, "modules": true, "directories": true,
+}
+
+func sameJSON(a, b jsontext.Value) bool {
+	a, b = a.Clone(), b.Clone()
+	options := []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
+	if a.Canonicalize(options...) != nil || b.Canonicalize(options...) != nil {
+		return false
+	}
+	return bytes.Equal(a, b)
+}

@@ -11,10 +11,16 @@ const (
 	reasonCertificateAbsent       = "certificate-absent"
 	reasonCommitMismatch          = "commit-mismatch"
 	reasonDigestUnknown           = "digest-unknown"
+	reasonDiskUnreadable          = "disk-unreadable"
 	reasonDocumentFormat          = "document-format"
 	reasonDuplicate               = "duplicate"
 	reasonExtensionMismatch       = "extension-mismatch"
 	reasonExtensionMissing        = "extension-missing"
+	reasonFilesAdded              = "files-added"
+	reasonFilesChanged            = "files-changed"
+	reasonFilesMade               = "files-made"
+	reasonFilesMissing            = "files-missing"
+	reasonFilesUnknown            = "files-unknown"
 	reasonIdentityFormat          = "identity-format"
 	reasonIntegrityAbsent         = "integrity-absent"
 	reasonIntegrityAmbiguous      = "integrity-ambiguous"
@@ -44,6 +50,7 @@ const (
 	reasonManifestTooLarge        = "manifest-too-large"
 	reasonManifestUnreadable      = "manifest-unreadable"
 	reasonManifestVersion         = "manifest-version"
+	reasonNotInstalled            = "not-installed"
 	reasonTarballDamaged          = "tarball-damaged"
 	reasonNoAttestations          = "no-attestations"
 	reasonNoCommonAlgorithm       = "no-common-algorithm"
@@ -138,10 +145,16 @@ var sentences = map[string]string{
 	reasonCertificateAbsent:     "provenance has to be signed by a certificate issued to a CI job, and this one is not",
 	reasonCommitMismatch:        "the statement names another commit than the certificate",
 	reasonDigestUnknown:         "there is nothing to compare the digest with; give the tarball or --integrity",
+	reasonDiskUnreadable:        "the installed files cannot be read",
 	reasonDocumentFormat:        "the registry's version document breaks its format",
 	reasonDuplicate:             "there may be one publish attestation, and there are several",
 	reasonExtensionMismatch:     "two parts of the certificate contradict each other",
 	reasonExtensionMissing:      "the certificate lacks something that its issuer always writes",
+	reasonFilesAdded:            "there are files on disk that the tarball does not have, and the package has no install script that could have made them; reinstall it, and find out what put them there",
+	reasonFilesChanged:          "files on disk are not those of the tarball; reinstall the package, and find out what changed them",
+	reasonFilesMade:             "files were made or replaced after unpacking: by an install script of the package, or by the installer",
+	reasonFilesMissing:          "files of the tarball are not on disk; reinstall the package",
+	reasonFilesUnknown:          "there is no list of the tarball's files to compare with",
 	reasonIdentityFormat:        "the certificate does not name a workflow",
 	reasonIntegrityAbsent:       "there is no integrity here, so nothing binds these bytes",
 	reasonIntegrityAmbiguous:    "the registry gives several digests for one tarball",
@@ -171,6 +184,7 @@ var sentences = map[string]string{
 	reasonManifestTooLarge:      "the tarball holds more than assay is willing to read",
 	reasonManifestUnreadable:    "package.json in the tarball cannot be read",
 	reasonManifestVersion:       "package.json in the tarball is of another version",
+	reasonNotInstalled:          "the package is not installed here",
 	reasonTarballDamaged:        "the tarball cannot be unpacked",
 	reasonNoAttestations:        "the registry has no attestations for this version",
 	reasonNoCommonAlgorithm:     "the lockfile and the registry use different hash algorithms, so they cannot be compared",
