@@ -293,7 +293,7 @@ func writeDoctor(w io.Writer, r *doctor.Report, quiet bool) error {
 	if r.Repository != "" {
 		fmt.Fprintf(&b, "built by: %s (%s)\n", report.Escape(r.Repository), r.Source)
 	}
-	fmt.Fprintf(&b, "%d errors, %d warnings, %d notes", r.Summary.Error, r.Summary.Warn, r.Summary.Info)
+	fmt.Fprintf(&b, "errors: %d, warnings: %d, notes: %d", r.Summary.Error, r.Summary.Warn, r.Summary.Info)
 	if fixable > 0 {
 		fmt.Fprintf(&b, "; --fix mends %d of them", fixable)
 	}

@@ -66,7 +66,7 @@ func TestDoctor(t *testing.T) {
 	if code != 1 || stderr != "" {
 		t.Errorf("exit %d, %s", code, stderr)
 	}
-	for _, want := range []string{"release.yml", "error  id-token-missing", "| permissions:", "npm publish (.github/workflows/release.yml:14, job publish)", "packages: widget", "https://github.com/acme/widget (git remote origin)", "1 errors, 0 warnings, 0 notes; --fix mends 1 of them"} {
+	for _, want := range []string{"release.yml", "error  id-token-missing", "| permissions:", "npm publish (.github/workflows/release.yml:14, job publish)", "packages: widget", "https://github.com/acme/widget (git remote origin)", "errors: 1, warnings: 0, notes: 0; --fix mends 1 of them"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the text lacks %q:\n%s", want, out)
 		}

@@ -9,11 +9,13 @@
 package doctor
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -110,7 +112,10 @@ type Options struct {
 const (
 	maxFile      = 1 << 20
 	maxWorkflows = 500
-	maxNodes     = 100_000 // of one YAML file, aliases expanded
+	maxNodes     = 50_000 // of one YAML file, aliases expanded
+	maxJobs      = 500    // of one workflow
+	maxPublishes = 200    // of one job
+	maxExpr      = 5000   // expressions judged in one workflow
 	maxDepth     = 200
 )
 
@@ -119,7 +124,7 @@ var ErrNothing = errors.New("neither a package.json nor a CI file that Assay rea
 
 // Check looks at the project in root.
 func Check(root fs.FS, o Options) (*Report, error) {
-	c := &checker{root: root, options: o, seen: map[string]bool{}}
+	c := &checker{root: root, options: o, seen: map[string]bool{}, comments: map[string][]string{}}
 	if err := c.load(); err != nil {
 		return nil, err
 	}
@@ -136,14 +141,17 @@ type checker struct {
 	options Options
 
 	workflows []*workflow
+	calledBy  map[*workflow][]*job  // jobs of other workflows that call one
 	composite map[string]*composite // local actions, by directory
 	gitlab    []*gitlabFile
 	manifests *manifests
 	config    *npmrc
 
-	publishes []Publish
-	findings  []Finding
-	seen      map[string]bool
+	publishes      []Publish
+	publishesKnown bool
+	findings       []Finding
+	seen           map[string]bool
+	comments       map[string][]string // lines of the files with comments that ask to leave findings out
 }
 
 func (c *checker) load() error {
@@ -265,12 +273,46 @@ func (c *checker) add(f Finding) {
 	}
 	f.Why = r.Why
 	f.Fixable = len(f.edits) > 0
+	if c.isIgnored(f) {
+		return
+	}
 	key := strings.Join([]string{f.Rule, f.File, fmt.Sprint(f.Line), f.Job, f.Package, f.Message}, "\x00")
 	if c.seen[key] {
 		return
 	}
 	c.seen[key] = true
 	c.findings = append(c.findings, f)
+}
+
+var ignoring = regexp.MustCompile(`#.*\bassay: ignore\[([a-z, -]+)\]`)
+
+// isIgnored reports whether a comment at the finding's line, or on lines of its own above, asks to leave the
+// rule out: "# assay: ignore[cache-in-publish]".
+func (c *checker) isIgnored(f Finding) bool {
+	if ext := path.Ext(f.File); ext != ".yml" && ext != ".yaml" && f.File != ".npmrc" || f.Rule == "file-unreadable" {
+		return false
+	}
+	lines, ok := c.comments[f.File]
+	if !ok {
+		if data, err := c.read(f.File); err == nil && bytes.Contains(data, []byte("assay: ignore[")) {
+			lines = splitLines(data)
+		}
+		c.comments[f.File] = lines
+	}
+	for n := f.Line; n >= 1 && n <= len(lines); n-- {
+		line := strings.TrimSpace(lines[n-1])
+		if n < f.Line && !strings.HasPrefix(line, "#") {
+			break
+		}
+		if m := ignoring.FindStringSubmatch(line); m != nil {
+			for _, id := range strings.Split(m[1], ",") {
+				if strings.TrimSpace(id) == f.Rule {
+					return true
+				}
+			}
+		}
+	}
+	return false
 }
 
 func (c *checker) report() *Report {

@@ -13,14 +13,28 @@ import (
 
 // checkWorkflows runs every rule on GitHub workflows.
 func (c *checker) checkWorkflows() {
+	c.calledBy = map[*workflow][]*job{}
 	for _, w := range c.workflows {
 		for _, j := range w.jobs {
 			if j.ast.WorkflowCall != nil {
-				j.callee = c.callee(value(j.ast.WorkflowCall.Uses))
+				if j.callee = c.callee(value(j.ast.WorkflowCall.Uses)); j.callee != nil && j.callee != w {
+					c.calledBy[j.callee] = append(c.calledBy[j.callee], j)
+				}
 			}
 		}
 	}
 	c.findPublishes()
+	c.publishesKnown = true
+	for _, w := range c.workflows {
+		for _, j := range w.jobs {
+			j.token = nil
+		}
+	}
+	for range maxCalls {
+		for _, w := range c.workflows {
+			w.publishes = w.publishes || slices.ContainsFunc(w.jobs, (*job).publishesNPM)
+		}
+	}
 	for _, w := range c.workflows {
 		c.checkWorkflow(w)
 	}
@@ -41,30 +55,15 @@ func (c *checker) callee(uses string) *workflow {
 }
 
 // publishesNPM reports whether a job publishes to npm, itself or in the local workflow that it calls.
-func (j *job) publishesNPM() bool { return j.publishesDeep(0) }
-
-func (j *job) publishesDeep(depth int) bool {
-	if len(j.publishes) > 0 {
-		return true
-	}
-	if j.callee == nil || depth > 4 {
-		return false
-	}
-	return slices.ContainsFunc(j.callee.jobs, func(inner *job) bool { return inner.publishesDeep(depth + 1) })
+func (j *job) publishesNPM() bool {
+	return len(j.publishes) > 0 || j.callee != nil && j.callee.publishes
 }
+
+// maxCalls is how deep called workflows may call others; GitHub allows ten levels.
+const maxCalls = 10
 
 // callers returns the jobs of other workflows that call w.
-func (c *checker) callers(w *workflow) []*job {
-	var all []*job
-	for _, other := range c.workflows {
-		for _, j := range other.jobs {
-			if j.callee == w && other != w {
-				all = append(all, j)
-			}
-		}
-	}
-	return all
-}
+func (c *checker) callers(w *workflow) []*job { return c.calledBy[w] }
 
 // signs reports whether a job may sign as the repository, by its own word or by that of a caller.
 func (c *checker) signs(j *job) bool {
@@ -496,8 +495,10 @@ func (c *checker) checkHolder(j *job) {
 	for _, s := range j.steps {
 		c.checkDebug(w, j.id, s.env)
 		c.checkInjection(j, s)
-		c.checkCache(j, s)
-		c.checkTools(j, s)
+		if j.publishesNPM() {
+			c.checkCache(j, s)
+			c.checkTools(j, s)
+		}
 	}
 }
 
@@ -591,8 +592,17 @@ var tokenVariable = regexp.MustCompile(`(?i)^(node_auth_token|npm_?token|npm_?au
 // tokenSecret matches the names that secrets with an npm token have.
 var tokenSecret = regexp.MustCompile(`(?i)(^|_)npm(js)?(_|$)|npm_?token|node_auth|^publish_token$`)
 
-// A token is what a job logs in to npm with, where it is a secret: the variable or secret's name, and where.
+// token returns what a job logs in to npm with, where it is a secret: the secret's name, and where it is handed over.
 func (c *checker) token(j *job) (name string, v variable, ok bool) {
+	// A job's own publishes decide what counts, so what is found before they are known is not kept.
+	if j.token == nil || !c.publishesKnown {
+		name, v, ok := c.findToken(j)
+		j.token = &foundToken{name, v, ok}
+	}
+	return j.token.name, j.token.v, j.token.ok
+}
+
+func (c *checker) findToken(j *job) (name string, v variable, ok bool) {
 	consider := func(vars map[string]variable) bool {
 		for _, n := range slices.Sorted(maps.Keys(vars)) {
 			secret := secretName(vars[n].value)

@@ -51,8 +51,8 @@ type manifests struct {
 	// access of .changeset/config.json, and its line
 	changesetAccess string
 	changesetLine   int
-	lerna           bool
-	lernaLine       int
+	ignored         []string        // packages that changesets does not publish, as patterns
+	releaseItOff    bool            // release-it is told not to publish to npm
 	files           map[string]bool // lockfiles and configuration at the root
 }
 
@@ -111,7 +111,36 @@ func (c *checker) loadManifests() *manifests {
 		c.findMembers(m, patterns)
 	}
 	c.loadChangesets(m)
+	var releaseIt []byte
+	if data, err := c.read(".release-it.json"); err == nil {
+		releaseIt = data
+	} else if m.root != nil {
+		releaseIt = m.root.raw["release-it"]
+	}
+	var settings struct {
+		NPM json.RawMessage `json:"npm"`
+	}
+	if json.Unmarshal(releaseIt, &settings) == nil {
+		var publish struct {
+			Publish *bool `json:"publish"`
+		}
+		_ = json.Unmarshal(settings.NPM, &publish)
+		m.releaseItOff = string(settings.NPM) == "false" || publish.Publish != nil && !*publish.Publish
+	}
 	return m
+}
+
+// sideDirectories hold packages that are there to be tried out; few of them say private, and none is published.
+var sideDirectories = set("playground playgrounds test tests __tests__ fixture fixtures __fixtures__ example examples e2e demo demos benchmark benchmarks bench sandbox integration docs website")
+
+// aside reports whether a package is likely not meant to be published, though nothing forbids it.
+func (m *manifests) aside(f *manifest) bool {
+	for _, pattern := range m.ignored {
+		if ok, _ := path.Match(pattern, f.name); ok || pattern == f.name {
+			return true
+		}
+	}
+	return slices.ContainsFunc(strings.Split(f.dir, "/"), func(s string) bool { return sideDirectories[s] })
 }
 
 // otherWorkspaces reads the member patterns of pnpm and lerna.
@@ -127,7 +156,6 @@ func (c *checker) otherWorkspaces(m *manifests) (patterns []string) {
 		}
 	}
 	if m.files["lerna.json"] {
-		m.lerna, m.lernaLine = true, 1
 		if data, err := c.read("lerna.json"); err == nil {
 			var l struct {
 				Packages []string `json:"packages"`
@@ -146,10 +174,11 @@ func (c *checker) loadChangesets(m *manifests) {
 		return
 	}
 	var config struct {
-		Access string `json:"access"`
+		Access string   `json:"access"`
+		Ignore []string `json:"ignore"`
 	}
 	if json.Unmarshal(data, &config) == nil {
-		m.changesetAccess = config.Access
+		m.changesetAccess, m.ignored = config.Access, config.Ignore
 		for i, line := range splitLines(data) {
 			if strings.Contains(line, `"access"`) {
 				m.changesetLine = i + 1
@@ -422,9 +451,9 @@ func (c *checker) checkManifests() {
 		c.add(Finding{Rule: "repository-unknown", File: npmPackages[0].path, Line: npmPackages[0].line("repository", "name"),
 			Message: "the building repository is not known: there is no git remote named origin, and no CI says it"})
 	}
+	c.checkAccess(npmPackages)
 	for _, f := range npmPackages {
 		c.checkRepository(f, published)
-		c.checkAccess(f)
 		if p := f.publishConfig.provenance; p != nil && !*p {
 			c.add(Finding{Rule: "provenance-off", File: f.path, Line: f.line("publishConfig.provenance"), Package: f.name,
 				Message: fmt.Sprintf("publishConfig.provenance of %s is false", f.name), edits: f.replaceOn("publishConfig.provenance", "false", "true")})
@@ -487,7 +516,11 @@ func (c *checker) edits(p *publishStep) bool {
 }
 
 func (c *checker) checkRepository(f *manifest, published bool) {
+	aside := c.manifests.aside(f)
 	level := func(l Level) Level {
+		if aside {
+			return Info
+		}
 		if !published && l == Error {
 			return Warn // nothing will be refused as long as nothing is published from here
 		}
@@ -512,7 +545,10 @@ func (c *checker) checkRepository(f *manifest, published bool) {
 	case !ok:
 		finding := Finding{Rule: "repository-missing", Level: level(Error), File: f.path, Line: f.line("name"), Package: f.name,
 			Message: fmt.Sprintf("%s names no repository", f.name), Fix: object}
-		if home.Host != "" && f.keys["repository"] == 0 {
+		if aside {
+			finding.Message += "; if it is not to be published, say private: true"
+		}
+		if home.Host != "" && f.keys["repository"] == 0 && !aside {
 			finding.edits = f.insertAfter("version", object)
 		}
 		c.add(finding)
@@ -581,14 +617,19 @@ func quoteJSON(s string) string {
 	return string(b)
 }
 
-func (c *checker) checkAccess(f *manifest) {
+func (c *checker) checkAccess(packages []*manifest) {
 	m := c.manifests
-	if f.publishConfig.access == "restricted" {
-		c.add(Finding{Rule: "access-not-public", Level: Error, File: f.path, Line: f.line("publishConfig.access"), Package: f.name,
-			Message: fmt.Sprintf("publishConfig.access of %s is restricted", f.name)})
-		return
+	var open []*manifest // scoped, and nothing in them says public
+	for _, f := range packages {
+		switch {
+		case f.publishConfig.access == "restricted":
+			c.add(Finding{Rule: "access-not-public", Level: Error, File: f.path, Line: f.line("publishConfig.access"), Package: f.name,
+				Message: fmt.Sprintf("publishConfig.access of %s is restricted", f.name)})
+		case npm.Scope(f.name) != "" && f.publishConfig.access != "public" && !m.aside(f):
+			open = append(open, f)
+		}
 	}
-	if npm.Scope(f.name) == "" || f.publishConfig.access == "public" || c.config.access == "public" || m.changesetAccess == "public" {
+	if len(open) == 0 || c.config.access == "public" || m.changesetAccess == "public" {
 		return
 	}
 	if m.changesetAccess == "restricted" {
@@ -605,8 +646,11 @@ func (c *checker) checkAccess(f *manifest) {
 			return
 		}
 	}
-	c.add(Finding{Rule: "access-not-public", Level: Info, File: f.path, Line: f.line("name"), Package: f.name,
-		Message: fmt.Sprintf("nothing says that %s is public, which its first version needs", f.name)})
+	message := fmt.Sprintf("nothing says that %s is public, which its first version needs", open[0].name)
+	if n := len(open) - 1; n > 0 {
+		message = fmt.Sprintf("nothing says that %s and %d more are public, which their first versions need", open[0].name, n)
+	}
+	c.add(Finding{Rule: "access-not-public", Level: Info, File: open[0].path, Line: open[0].line("name"), Package: open[0].name, Message: message})
 }
 
 func isAccess(name string) bool { return strings.EqualFold(name, "npm_config_access") }

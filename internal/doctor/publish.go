@@ -112,6 +112,30 @@ func hasFlag(words []string, name string) (value string, ok bool) {
 	return "", false
 }
 
+// isDry reports whether a command only says what it would do. A flag whose value is decided at run time does not count.
+func isDry(words []string) bool {
+	for i, w := range words {
+		switch name, value, given := strings.Cut(w, "="); name {
+		case "--dry-run", "--dryRun":
+			if given {
+				return value != "false" && !strings.Contains(value, "$")
+			}
+			return i+1 == len(words) || words[i+1] != "false" && !strings.HasPrefix(words[i+1], "${{")
+		}
+	}
+	return false
+}
+
+// passedOn returns the flags that a package manager hands on to the script that it runs.
+func passedOn(words []string) (flags []string) {
+	for _, w := range words[1:] {
+		if strings.HasPrefix(w, "--") && w != "--" {
+			flags = append(flags, w)
+		}
+	}
+	return flags
+}
+
 // unwrap drops what only starts another command: npx, pnpm exec, corepack, sudo, node ./node_modules/.bin/x.
 func unwrap(words []string) []string {
 	for range 6 {
@@ -187,7 +211,7 @@ func publishing(c command) (t *tool, registry string, ok bool) {
 	if len(words) == 0 {
 		return nil, "", false
 	}
-	if v, dry := hasFlag(words, "dry-run"); dry && v != "false" {
+	if isDry(words) {
 		return nil, "", false
 	}
 	name, args := toolName(words[0]), arguments(words[1:])
@@ -253,7 +277,9 @@ func publishing(c command) (t *tool, registry string, ok bool) {
 	case "np":
 		t = toolNP
 	case "release-it":
-		if v, _ := hasFlag(words, "npm.publish"); v != "false" {
+		publish, _ := hasFlag(words, "npm.publish")
+		upload, _ := hasFlag(words, "npm")
+		if publish != "false" && upload != "false" && !slices.Contains(words, "--release-version") && !slices.Contains(words, "--changelog") {
 			t = toolReleaseIt
 		}
 	case "rush":
@@ -431,6 +457,8 @@ func (c *checker) findPublishes() {
 			if slices.ContainsFunc(j.publishes, func(p *publishStep) bool { return !p.Guessed }) {
 				j.publishes = slices.DeleteFunc(j.publishes, isGuess)
 			}
+			j.publishes = j.publishes[:min(len(j.publishes), maxPublishes)]
+			j.elsewhere = j.elsewhere[:min(len(j.elsewhere), maxPublishes)]
 			for _, p := range slices.Concat(j.publishes, j.elsewhere) {
 				c.publishes = append(c.publishes, p.Publish)
 			}
@@ -463,7 +491,7 @@ func (c *checker) commandPublishes(j *job, s *step, cmd command) []*publishStep 
 	if p := c.directPublish(j, s, cmd); p != nil {
 		return []*publishStep{p}
 	}
-	if _, dry := hasFlag(cmd.words, "dry-run"); dry {
+	if isDry(cmd.words) {
 		return nil
 	}
 	name, isScript := scriptRun(cmd.words)
@@ -472,6 +500,9 @@ func (c *checker) commandPublishes(j *job, s *step, cmd command) []*publishStep 
 			var all []*publishStep
 			for _, inner := range commands(body) {
 				inner.line = cmd.line
+				if len(inner.words) > 0 && len(all) == 0 { // what is given to the script goes to its commands
+					inner.words = append(slices.Clone(inner.words), passedOn(cmd.words)...)
+				}
 				p := c.directPublish(j, s, inner)
 				if p == nil {
 					if again, ok := scriptRun(inner.words); ok && releases(again) {
@@ -525,6 +556,9 @@ func (c *checker) directPublish(j *job, s *step, cmd command) *publishStep {
 		return nil
 	}
 	p := &publishStep{command: cmd, tool: t, flags: unwrap(cmd.words)[1:], dir: s.dir}
+	if t == toolReleaseIt && c.manifests.releaseItOff {
+		return nil
+	}
 	p.Tool = t.name
 	if registry != "" {
 		p.tool, p.Registry = nil, registry

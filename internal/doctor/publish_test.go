@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -171,7 +172,6 @@ func TestSteps(t *testing.T) {
 		{"changesets without publish", "", "      - uses: changesets/action@a45c4d594aa4e2c509dc14a9f2b3b67ba3780d0d\n", nil},
 		{"old changesets action", "", "      - uses: changesets/action@a45c4d594aa4e2c509dc14a9f2b3b67ba3780d0d # v1.5.3\n        with:\n          publish: npx changeset publish\n        env:\n          NPM_CONFIG_PROVENANCE: true\n", []string{"warn tool-not-told"}},
 		{"old changesets action, told", "", "      - uses: changesets/action@a45c4d594aa4e2c509dc14a9f2b3b67ba3780d0d # v1.5.3\n        with:\n          publish: npx changeset publish\n        env:\n          NPM_CONFIG_PROVENANCE: true\n          NPM_TOKEN: ''\n", nil},
-		{"rented runner", "    strategy:\n      matrix:\n        os: [blacksmith-4vcpu-ubuntu-2404]\n", publish, nil},
 		{"guess by name", "", "      - run: node scripts/publish.mjs\n", []string{"info hidden-publish"}},
 		{"no guess beside a certain one", "", "      - run: node scripts/release.mjs\n" + publish, nil},
 		{"release notes are no guess", "", "      - run: node scripts/release-notes.mjs\n", nil},
@@ -231,6 +231,64 @@ func TestWorkspaces(t *testing.T) {
 	}
 	if mismatch != 3 {
 		t.Errorf("%d mismatches, want one for each publishable member", mismatch)
+	}
+}
+
+// TestIgnore: a comment at the line or above it leaves one rule out, and no other.
+func TestIgnore(t *testing.T) {
+	const cache = "      - uses: actions/setup-node@v6"
+	for _, tt := range []struct {
+		steps string
+		want  []string
+	}{
+		{cache + " # assay: ignore[unpinned-action] reviewed\n", nil},
+		{"      # assay: ignore[unpinned-action, cache-in-publish]\n      # because\n" + cache + "\n", nil},
+		{"      # assay: ignore[cache-in-publish]\n" + cache + "\n", []string{"warn unpinned-action"}},
+		{"      # assay: ignore[unpinned-action]\n      - run: \"true\"\n" + cache + "\n", []string{"warn unpinned-action"}},
+	} {
+		got := findings(t, map[string]string{".github/workflows/w.yml": workflowOf("", tt.steps+"      - run: npm publish --provenance\n")}, home)
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s(-want +got):\n%s", tt.steps, diff)
+		}
+	}
+}
+
+// TestProjects: what files beside the workflow change.
+func TestProjects(t *testing.T) {
+	const wf = ".github/workflows/w.yml"
+	pkg := func(members string) string {
+		return `{"name": "widget", "version": "1.0.0", "repository": "acme/widget"` + members + `}`
+	}
+	for _, tt := range []struct {
+		name  string
+		files map[string]string
+		want  []string
+	}{
+		{"release-it told not to publish", map[string]string{wf: workflowOf("", "      - run: npx release-it --ci\n"), "package.json": pkg(`, "release-it": {"npm": {"publish": false}}`)}, []string{"info no-publish"}},
+		{"release-it by a script with --no-npm", map[string]string{wf: workflowOf("", "      - run: npm run release -- --no-npm\n"), "package.json": pkg(`, "scripts": {"release": "release-it"}`)}, []string{"info no-publish"}},
+		{"a rented runner by matrix", map[string]string{wf: strings.Replace(workflowOf("", "      - run: npm publish --provenance\n"), "runs-on: ubuntu-latest", "strategy:\n      matrix:\n        os: [ubuntu-latest, blacksmith-4vcpu-ubuntu-2404]\n    runs-on: ${{ matrix.os }}", 1)}, []string{"error self-hosted-runner"}},
+		{"a larger runner", map[string]string{wf: strings.Replace(workflowOf("", "      - run: npm publish --provenance\n"), "ubuntu-latest", "our-large-runner", 1)}, []string{"info self-hosted-runner"}},
+		{"old lerna", map[string]string{wf: workflowOf("", "      - run: npx lerna publish from-package\n"), ".npmrc": "provenance=true\n", "package.json": pkg(`, "devDependencies": {"lerna": "^8.1.0"}`)}, []string{"warn tool-not-told"}},
+		{"old semantic-release", map[string]string{wf: workflowOf("", "      - run: npx semantic-release\n"), "package.json": pkg(`, "publishConfig": {"provenance": true}, "devDependencies": {"semantic-release": "24.2.0"}`)}, []string{"warn tool-not-told"}},
+		{"pnpm 10", map[string]string{wf: workflowOf("", "      - run: pnpm publish --provenance\n"), "package.json": pkg(`, "packageManager": "pnpm@10.20.0"`)}, []string{"info tool-not-told"}},
+		{"provenance off in .npmrc", map[string]string{wf: workflowOf("", "      - run: npm publish\n"), ".npmrc": "provenance=false\n", "package.json": pkg("")}, []string{"error provenance-off"}},
+		{"another registry in .npmrc", map[string]string{wf: workflowOf("", "      - run: npm publish\n"), ".npmrc": "registry=https://npm.acme.example\n", "package.json": pkg("")}, []string{"info other-registry"}},
+		{"another registry in publishConfig", map[string]string{wf: workflowOf("", "      - run: npm publish\n"), "package.json": pkg(`, "publishConfig": {"registry": "https://npm.pkg.github.com"}`)}, []string{"info other-registry"}},
+		{"restricted", map[string]string{wf: workflowOf("", "      - run: npm publish --provenance\n"), "package.json": pkg(`, "publishConfig": {"access": "restricted"}`)}, []string{"error access-not-public"}},
+		{"changesets restricted", map[string]string{wf: workflowOf("", "      - run: npx changeset publish\n        env:\n          NPM_CONFIG_PROVENANCE: true\n"), ".changeset/config.json": `{"access": "restricted"}`, "package.json": strings.Replace(pkg(""), "widget", "@acme/widget", 1)}, []string{"warn access-not-public"}},
+		{"a package to play with", map[string]string{wf: workflowOf("", "      - run: npm publish --provenance\n"), "package.json": pkg(`, "workspaces": ["playground/*"]`), "playground/a/package.json": `{"name": "a", "version": "1.0.0"}`}, []string{"info repository-missing"}},
+		{"a wrong directory", map[string]string{wf: workflowOf("", "      - run: npm publish --provenance\n"), "package.json": pkg(`, "workspaces": ["packages/*"]`), "packages/a/package.json": `{"name": "a", "version": "1.0.0", "repository": {"url": "https://github.com/acme/widget", "directory": "packages/b"}}`}, []string{"warn repository-directory"}},
+		{"a package that the step names", map[string]string{wf: workflowOf("", "      - run: npm publish --provenance ./types\n"), "package.json": pkg(""), "types/package.json": `{"name": "types", "version": "1.0.0", "repository": "acme/typo"}`}, []string{"error repository-mismatch"}},
+		{"nothing publishes", map[string]string{wf: workflowOf("", "      - run: npm test\n"), "package.json": `{"name": "widget", "version": "1.0.0"}`}, []string{"info no-publish", "warn repository-missing"}},
+		{"pnpm without a lockfile", map[string]string{wf: workflowOf("", "      - run: pnpm install --ignore-scripts\n      - run: pnpm publish --provenance\n"), "package.json": pkg("")}, []string{"warn unlocked-install"}},
+		{"an input that the caller sets", map[string]string{wf: workflowOf("", "      - uses: ./.github/actions/x\n        with:\n          what: build\n      - run: npm publish --provenance\n"), ".github/actions/x/action.yml": "inputs:\n  what: {required: true}\nruns:\n  using: composite\n  steps:\n    - run: ls ${{ inputs.what }}\n      shell: bash\n", "package.json": pkg("")}, nil},
+		{"an input that the caller is given", map[string]string{wf: workflowOf("", "      - uses: ./.github/actions/x\n        with:\n          what: ${{ github.ref_name }}\n      - run: npm publish --provenance\n"), ".github/actions/x/action.yml": "inputs:\n  what: {required: true}\nruns:\n  using: composite\n  steps:\n    - run: ls ${{ inputs.what }}\n      shell: bash\n", "package.json": pkg("")}, []string{"warn template-injection"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, findings(t, tt.files, home)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 
@@ -363,4 +421,38 @@ func FuzzCheck(f *testing.F) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// TestCost: files of the permitted size that are made to be slow are read in bounded time.
+func TestCost(t *testing.T) {
+	fill := func(unit string, n int) string { return strings.Repeat(unit, n/len(unit)) }
+	const size = maxFile - 2000
+	block := func(script string) string { return workflowOf("", "      - run: |\n          "+script+"\n") }
+	jobs := "on: push\njobs:\n"
+	for i := range maxJobs {
+		jobs += "  j" + string(rune('a'+i%26)) + strings.Repeat("x", i/26) + ":\n    permissions: {id-token: write}\n    needs: [ja, jb, jc]\n    runs-on: x\n    steps:\n      - run: npm publish\n"
+	}
+	for name, text := range map[string]string{
+		"expansions":   block(fill("${{", size)),
+		"quoted":       block("\"" + fill("${{", size)),
+		"braces":       block(fill("${", size)),
+		"nested":       block(fill("$(", size)),
+		"quotes":       block(fill("\"$(", size)),
+		"here":         block(fill("<<a ", size)),
+		"expressions":  block(fill("${{inputs.a}}", size)),
+		"publishes":    block(fill("npm publish;", size)),
+		"steps":        workflowOf("", fill("      - run: npm publish\n", 300_000)),
+		"guesses":      workflowOf("", fill("      - run: ./publish\n", 300_000)),
+		"jobs":         jobs,
+		"words":        block(fill("a ", size)),
+		"dereferences": block("${{ a" + fill(".a", 3000) + " }} ${{ " + fill("a[", 3000) + " }} ${{ " + fill("!", 3900) + "a }}"),
+	} {
+		start := time.Now()
+		check(t, fstest.MapFS{".github/workflows/w.yml": {Data: []byte(text)}}, home)
+		if d := time.Since(start); d > 20*time.Second {
+			t.Errorf("%s took %v", name, d)
+		} else {
+			t.Logf("%s %v", name, d.Round(time.Millisecond))
+		}
+	}
 }

@@ -207,15 +207,15 @@ func (s *scanner) dollar() {
 	end := 1
 	switch {
 	case strings.HasPrefix(rest, "${{"):
-		if i := strings.Index(rest, "}}"); i > 0 {
+		if i := strings.Index(near(rest), "}}"); i > 0 {
 			end = i + 2
 		}
 	case strings.HasPrefix(rest, "${"):
-		if i := strings.IndexByte(rest, '}'); i > 0 {
+		if i := strings.IndexByte(near(rest), '}'); i > 0 {
 			end = i + 1
 		}
 	case strings.HasPrefix(rest, "$[["):
-		if i := strings.Index(rest, "]]"); i > 0 {
+		if i := strings.Index(near(rest), "]]"); i > 0 {
 			end = i + 2
 		}
 	case strings.HasPrefix(rest, "$("):
@@ -227,6 +227,9 @@ func (s *scanner) dollar() {
 	s.line += strings.Count(rest[:end], "\n")
 	s.pos += end
 }
+
+// near is as far as the end of an expansion is looked for.
+func near(s string) string { return s[:min(len(s), 8192)] }
 
 func (s *scanner) quoted(q byte) {
 	s.open = true
@@ -247,7 +250,7 @@ func (s *scanner) quoted(q byte) {
 				continue
 			}
 		case c == '$' && q == '"' && strings.HasPrefix(s.text[s.pos:], "{{"):
-			if i := strings.Index(s.text[s.pos:], "}}"); i >= 0 {
+			if i := strings.Index(near(s.text[s.pos:]), "}}"); i >= 0 {
 				s.word.WriteByte(c)
 				s.word.WriteString(s.text[s.pos : s.pos+i+2])
 				s.line += strings.Count(s.text[s.pos:s.pos+i+2], "\n")

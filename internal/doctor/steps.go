@@ -28,9 +28,10 @@ func (c *checker) checkInjection(j *job, s *step) {
 	level, first := Warn, 0
 	for at := 0; ; {
 		i := strings.Index(script[at:], "${{")
-		if i < 0 {
+		if i < 0 || j.w.expressions == maxExpr {
 			break
 		}
+		j.w.expressions++
 		i += at
 		end := strings.Index(script[i:], "}}")
 		if end < 0 {
@@ -186,6 +187,9 @@ func (j *job) trustedValue(s *step, name string) bool {
 		}
 		return plainEvent.MatchString(name) && !fromOutside(name)
 	case "inputs":
+		if s.caller != nil && len(parts) > 1 {
+			return !strings.Contains(s.input(parts[1]), "${{")
+		}
 		return len(parts) > 1 && j.choiceInput(parts[1])
 	case "env":
 		if len(parts) < 2 {
@@ -315,6 +319,9 @@ func (c *checker) checkCache(j *job, s *step) {
 	base, _, _ := strings.Cut(s.uses, "@")
 	if v, ok := s.with["cache"]; ok && v.value != "" && v.value != "false" && strings.Contains(strings.ToLower(base), "setup") {
 		f := Finding{Rule: "cache-in-publish", File: s.file, Line: v.line, Job: j.id, Message: fmt.Sprintf("%s restores a cache (cache: %s)", base, v.value)}
+		if strings.Contains(v.value, "${{") && strings.Contains(v.value, "&&") {
+			f.Level = Info // its condition is for the run to decide
+		}
 		replacement := "cache: false"
 		if isAction(s.uses, "actions/setup-node") {
 			replacement = "package-manager-cache: false"

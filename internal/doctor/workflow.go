@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"cmp"
+	"fmt"
 	"maps"
 	"path"
 	"regexp"
@@ -17,8 +18,12 @@ type workflow struct {
 	path  string
 	lines []string // of the file, without newlines
 	ast   *actionlint.Workflow
-	jobs  []*job // in the file's order
+	jobs  []*job          // in the file's order
+	byID  map[string]*job // by lower-case ID
 	env   map[string]variable
+	// publishes says that a job publishes to npm, itself or in what it calls.
+	publishes   bool
+	expressions int // judged so far
 }
 
 // A job is a job of a workflow.
@@ -34,6 +39,14 @@ type job struct {
 	publishes, elsewhere []*publishStep
 	// callee is the local workflow that the job calls, nil otherwise.
 	callee *workflow
+	needed map[*job]bool // memo of before
+	token  *foundToken   // memo of checker.token
+}
+
+type foundToken struct {
+	name string
+	v    variable
+	ok   bool
 }
 
 // A variable is an environment variable's value and where it is set.
@@ -57,6 +70,9 @@ type step struct {
 	folded   bool
 	commands []command
 	action   bool // a step of a composite action
+	// caller is the step that uses the composite action, and inputs the action's own defaults by lower-case name.
+	caller *step
+	inputs map[string]string
 }
 
 // at returns the line of a command in the step's file.
@@ -71,6 +87,10 @@ func (c *checker) loadWorkflow(name string, data []byte) {
 	ast, err := parseWorkflow(data)
 	if err != nil {
 		c.add(Finding{Rule: "file-unreadable", File: name, Line: 1, Message: err.Error()})
+		return
+	}
+	if len(ast.Jobs) > maxJobs {
+		c.add(Finding{Rule: "file-unreadable", File: name, Line: 1, Message: fmt.Sprintf("reading %s: has more than %d jobs", name, maxJobs)})
 		return
 	}
 	w := &workflow{path: name, lines: splitLines(data), ast: ast, env: variables(ast.Env)}
@@ -96,6 +116,10 @@ func (c *checker) loadWorkflow(name string, data []byte) {
 		w.jobs = append(w.jobs, jb)
 	}
 	slices.SortFunc(w.jobs, func(a, b *job) int { return cmp.Or(cmp.Compare(a.line, b.line), cmp.Compare(a.id, b.id)) })
+	w.byID = map[string]*job{}
+	for _, j := range w.jobs {
+		w.byID[strings.ToLower(j.id)] = j
+	}
 	c.workflows = append(c.workflows, w)
 }
 
@@ -189,7 +213,7 @@ func (c *checker) compositeSteps(st *step) []*step {
 		return nil
 	}
 	if done, ok := c.composite[dir]; ok {
-		return done.steps
+		return done.calledBy(st)
 	}
 	if c.composite == nil {
 		c.composite = map[string]*composite{}
@@ -213,12 +237,40 @@ func (c *checker) compositeSteps(st *step) []*step {
 			break
 		}
 		lines := splitLines(data)
+		defaults := map[string]string{}
+		if inputs, _ := field(docs[0].Content[0], "inputs"); inputs != nil && inputs.Kind == yaml.MappingNode {
+			for i := 0; i+1 < len(inputs.Content); i += 2 {
+				v, _ := field(inputs.Content[i+1], "default")
+				defaults[strings.ToLower(inputs.Content[i].Value)] = text(v)
+			}
+		}
 		for _, n := range steps.Content {
-			a.steps = append(a.steps, compositeStep(file, lines, n))
+			s := compositeStep(file, lines, n)
+			s.inputs = defaults
+			a.steps = append(a.steps, s)
 		}
 		break
 	}
-	return a.steps
+	return a.calledBy(st)
+}
+
+// calledBy returns the action's steps as one step's use of it.
+func (a *composite) calledBy(caller *step) []*step {
+	steps := make([]*step, 0, len(a.steps))
+	for _, s := range a.steps {
+		s := *s
+		s.caller = caller
+		steps = append(steps, &s)
+	}
+	return steps
+}
+
+// input returns an input of the composite action as the caller sets it, or its default.
+func (s *step) input(name string) string {
+	if v, ok := s.caller.with[strings.ToLower(name)]; ok {
+		return v.value
+	}
+	return s.inputs[strings.ToLower(name)]
 }
 
 func compositeStep(file string, lines []string, n *yaml.Node) *step {
@@ -337,18 +389,15 @@ func (w *workflow) eventLine(name string) int {
 	return 1
 }
 
-func (w *workflow) job(id string) *job {
-	for _, j := range w.jobs {
-		if strings.EqualFold(j.id, id) {
-			return j
-		}
-	}
-	return nil
-}
+func (w *workflow) job(id string) *job { return w.byID[strings.ToLower(id)] }
 
 // before returns the jobs that j needs, directly or not.
 func (j *job) before() map[*job]bool {
+	if j.needed != nil {
+		return j.needed
+	}
 	all := map[*job]bool{}
+	j.needed = all
 	queue := []*job{j}
 	for len(queue) > 0 {
 		next := queue[0]
