@@ -110,7 +110,7 @@ func (p *Place) read(dir fs.FS, t *Tarball) {
 			}
 			return nil
 		}
-		if path.Base(path.Dir(name)) == "node_modules" {
+		if in := path.Dir(name); path.Base(in) == "node_modules" && ofOthers(in) {
 			if _, ok := t.Files[name]; !ok {
 				return nil // an installer's notes, such as .package-lock.json
 			}
@@ -142,12 +142,24 @@ func (p *Place) read(dir fs.FS, t *Tarball) {
 	}
 }
 
-// ofOthers reports whether a directory is another package's place: node_modules, what lies in it, and what lies in
-// a scope in it.
+// ofOthers reports whether a directory is where package managers put other packages: node_modules in the
+// package's directory, what lies in it, and so on. A node_modules elsewhere in a package is not one: nobody
+// but an attacker or the publisher puts anything there.
 func ofOthers(name string) bool {
-	parent := path.Dir(name)
-	return path.Base(name) == "node_modules" || path.Base(parent) == "node_modules" ||
-		strings.HasPrefix(path.Base(parent), "@") && path.Base(path.Dir(parent)) == "node_modules"
+	rest := strings.Split(name, "/")
+	for {
+		if rest[0] != "node_modules" {
+			return false
+		}
+		switch {
+		case len(rest) <= 2, len(rest) == 3 && strings.HasPrefix(rest[1], "@"):
+			return true
+		case strings.HasPrefix(rest[1], "@"):
+			rest = rest[3:]
+		default:
+			rest = rest[2:]
+		}
+	}
 }
 
 // readManifest keeps package.json where it is not the tarball's.

@@ -1,0 +1,164 @@
+package verify_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"maps"
+	"strings"
+	"testing"
+
+	"assay/internal/evidence"
+	"assay/internal/lab"
+	"assay/internal/npm"
+	"assay/internal/verify"
+)
+
+func content(body string) evidence.File {
+	return evidence.File{Size: int64(len(body)), SHA256: sha256.Sum256([]byte(body))}
+}
+
+func contents(files map[string]string) map[string]evidence.File {
+	all := map[string]evidence.File{}
+	for name, body := range files {
+		all[name] = content(body)
+	}
+	return all
+}
+
+func TestInstalledFiles(t *testing.T) {
+	const plain = `{"name":"p","version":"1.0.0","main":"a.js","description":"x"}`
+	const scripts = `{"name":"p","version":"1.0.0","scripts":{"postinstall":"make"}}`
+	type files = map[string]string
+	for _, tt := range []struct {
+		name, want string // want: "status reason" and, after ": ", the files that the message names
+		manifest   string // of the tarball; "": plain
+		tarball    files  // beside package.json
+		disk       files
+		place      func(*evidence.Place)
+	}{
+		{name: "the same", want: "pass ", tarball: files{"a.js": "a"}, disk: files{"a.js": "a"}},
+		{name: "changed", want: "fail files-changed: a.js", tarball: files{"a.js": "a", "b.js": "b"}, disk: files{"a.js": "A", "b.js": "b"}},
+		{name: "missing", want: "fail files-missing: b.js", tarball: files{"a.js": "a", "b.js": "b"}, disk: files{"a.js": "a"}},
+		{name: "added", want: "fail files-added: b.js", tarball: files{"a.js": "a"}, disk: files{"a.js": "a", "b.js": "b"}},
+		{name: "nothing left", want: "fail files-missing: a.js, b.js, c.js, d.js, e.js and 1 more",
+			tarball: files{"a.js": "a", "b.js": "a", "c.js": "a", "d.js": "a", "e.js": "a"}, disk: files{},
+			place: func(p *evidence.Place) { delete(p.Files, "package.json") }},
+		{name: "a link in its place", want: "fail files-changed: a.js", tarball: files{"a.js": "a"},
+			place: func(p *evidence.Place) { p.Files["a.js"] = evidence.File{Size: -1} }},
+		{name: "no digest is no match", want: "fail files-changed: a.js", tarball: files{"a.js": "a"},
+			place: func(p *evidence.Place) { p.Files["a.js"] = evidence.File{Size: 1} }},
+		{name: "unreadable", want: "error disk-unreadable", place: func(p *evidence.Place) { p.Files, p.Reason = nil, "unreadable" }},
+		{name: "not installed", want: "skip not-installed", place: func(p *evidence.Place) { *p = evidence.Place{Path: p.Path, Absent: true} }},
+
+		{name: "made by an install script", want: "pass files-made: build/x.node", manifest: scripts, disk: files{"build/x.node": "x"}},
+		{name: "changed in spite of an install script", want: "fail files-changed: a.js", manifest: scripts, tarball: files{"a.js": "a"}, disk: files{"a.js": "A"}},
+		{name: "missing in spite of an install script", want: "fail files-missing: a.js", manifest: scripts, tarball: files{"a.js": "a"}},
+		{name: "built with gyp", want: "pass files-made: build/x.node", tarball: files{"binding.gyp": ""}, disk: files{"binding.gyp": "", "build/x.node": "x"}},
+		{name: "a script for development makes nothing here", want: "fail files-added: x.js", manifest: `{"name":"p","scripts":{"prepare":"make"}}`, disk: files{"x.js": ""}},
+		{name: "left by systems", want: "pass files-made: .DS_Store, gyp/__pycache__/x.pyc", disk: files{".DS_Store": "", "gyp/__pycache__/x.pyc": ""}},
+
+		{name: "a dependency's binary", want: "pass files-made: bin/x", manifest: scripts, tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"},
+			place: func(p *evidence.Place) { p.Borrowed = map[string]string{"bin/x": "@x/linux/bin/x"} }},
+		{name: "a dependency's binary, without a script that could put it there", want: "fail files-changed: bin/x", tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"},
+			place: func(p *evidence.Place) { p.Borrowed = map[string]string{"bin/x": "@x/linux/bin/x"} }},
+
+		{name: "ignore file renamed", want: "pass ", tarball: files{".gitignore": "x", "lib/.gitignore": "y"}, disk: files{".npmignore": "x", "lib/.npmignore": "y"}},
+		{name: "ignore file kept", want: "pass ", tarball: files{".gitignore": "x"}, disk: files{".gitignore": "x"}},
+		{name: "ignore file left out", want: "pass ", tarball: files{".gitignore": "x", ".npmignore": "y"}, disk: files{".npmignore": "y"}},
+		{name: "ignore file written over", want: "pass ", tarball: files{".gitignore": "x", ".npmignore": "y"}, disk: files{".npmignore": "x"}},
+		{name: "ignore file changed", want: "fail files-changed: .gitignore", tarball: files{".gitignore": "x"}, disk: files{".npmignore": "z"}},
+		{name: "ignore file missing", want: "fail files-missing: .gitignore", tarball: files{".gitignore": "x"}},
+		{name: "both ignore files", want: "fail files-added: .npmignore", tarball: files{".gitignore": "x"}, disk: files{".gitignore": "x", ".npmignore": "x"}},
+
+		{name: "letter case folded by the file system", want: "pass ", tarball: files{"README.md": "a", "readme.md": "b"}, disk: files{"README.md": "b"}},
+		{name: "letter case changed", want: "fail files-missing: A.js", tarball: files{"A.js": "a"}, disk: files{"a.js": "a"}},
+		{name: "folded, and other bytes", want: "fail files-changed: README.md, readme.md", tarball: files{"README.md": "a", "readme.md": "b"}, disk: files{"README.md": "c"}},
+		{name: "spelled for Windows", want: "pass ", tarball: files{"a?b": "x", `c\d`: "y"}, disk: files{"a\uf03fb": "x", "c/d": "y"}},
+
+		{name: "notes of old npm", want: "pass ", place: manifestOnDisk(`{"_id":"p@1.0.0","_resolved":"x","bundleDependencies":false,"deprecated":false,"description":"x","main":"a.js","name":"p","version":"1.0.0"}`)},
+		{name: "notes and another main", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","main":"evil.js","name":"p","version":"1.0.0"}`)},
+		{name: "notes and exports", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","main":"a.js","exports":"./evil.js","name":"p","version":"1.0.0"}`)},
+		{name: "notes without main", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","name":"p","version":"1.0.0"}`)},
+		{name: "notes and a script", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","main":"a.js","name":"p","version":"1.0.0","scripts":{"postinstall":"x"}}`)},
+		{name: "notes and a name twice", want: "fail files-changed: package.json", place: manifestOnDisk(`{"main":"evil.js","_id":"p@1.0.0","main":"a.js","name":"p","version":"1.0.0"}`)},
+		{name: "no JSON", want: "fail files-changed: package.json", place: manifestOnDisk(`module.exports`)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			manifest := tt.manifest
+			if manifest == "" {
+				manifest = plain
+			}
+			tarball := &evidence.Tarball{Manifest: []byte(manifest), Files: contents(tt.tarball)}
+			tarball.Files["package.json"] = content(manifest)
+			place := evidence.Place{Path: "node_modules/p", Files: contents(tt.disk)}
+			place.Files["package.json"] = content(manifest)
+			if tt.place != nil {
+				tt.place(&place)
+			}
+			o := verify.Run(verify.Input{
+				Package:  verify.Package{ID: npm.ID{Name: "p", Version: "1.0.0"}},
+				Evidence: &evidence.Evidence{Tarball: tarball, Installed: []evidence.Place{place}},
+			})
+			got := row(t, o, "installed-files")
+			want, names, _ := strings.Cut(tt.want, ": ")
+			if s := string(got.Status) + " " + got.Reason; s != want || names != "" && !strings.Contains(got.Message, "node_modules/p: "+names) {
+				t.Errorf("%s, want %s: %s (%s)", s, tt.want, got.Message, got.Actual)
+			}
+			if (o.Bound == "disk") != (got.Status == verify.Pass) {
+				t.Errorf("%s and bound to %q", got.Status, o.Bound)
+			}
+		})
+	}
+}
+
+func manifestOnDisk(body string) func(*evidence.Place) {
+	return func(p *evidence.Place) { p.Files["package.json"], p.Manifest = content(body), []byte(body) }
+}
+
+func TestInstalledFilesNotAtHand(t *testing.T) {
+	there := []evidence.Place{{Path: "node_modules/p"}}
+	for _, tt := range []struct {
+		name, want string
+		evidence   evidence.Evidence
+	}{
+		{"not asked", "skip not-asked", evidence.Evidence{Tarball: &evidence.Tarball{}}},
+		{"no place", "skip not-installed", evidence.Evidence{Installed: []evidence.Place{}}},
+		{"no tarball", "error files-unknown", evidence.Evidence{Installed: there}},
+		{"no list", "error files-unknown", evidence.Evidence{Installed: there, Tarball: &evidence.Tarball{Manifest: []byte("{}")}}},
+		{"no network", "error offline", evidence.Evidence{Installed: there, Tarball: &evidence.Tarball{Reason: "offline"}}},
+		{"nothing read", "fail files-missing", evidence.Evidence{Installed: there, Tarball: &evidence.Tarball{Files: contents(map[string]string{"a": "a"})}}},
+	} {
+		got := row(t, verify.Run(verify.Input{Package: verify.Package{ID: npm.ID{Name: "p", Version: "1.0.0"}}, Evidence: &tt.evidence}), "installed-files")
+		if s := string(got.Status) + " " + got.Reason; s != tt.want {
+			t.Errorf("%s: %s, want %s", tt.name, s, tt.want)
+		}
+	}
+}
+
+// TestOnlyInstalledFilesFails: one of two places was tampered with after the installation of a package that is
+// attested, signed and locked.
+func TestOnlyInstalledFilesFails(t *testing.T) {
+	w := newWorld(t, now)
+	p := w.publish(lab.Release{CI: lab.GitHub("acme/widget"), Package: lab.Package{Files: map[string]string{"index.js": "good"}}})
+	in := w.input(p)
+	tarball, err := evidence.ReadTarball(bytes.NewReader(p.Tarball), evidence.WithFiles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Evidence.Tarball = tarball
+	in.Evidence.Installed = []evidence.Place{
+		{Path: "node_modules/@acme/widget", Files: maps.Clone(tarball.Files)},
+		{Path: "node_modules/x/node_modules/@acme/widget", Files: maps.Clone(tarball.Files)},
+	}
+	if o := verify.Run(in); o.Verdict != verify.Provenance || row(t, o, "installed-files").Status != verify.Pass {
+		t.Fatalf("verdict %q; failing: %s; errors: %s", o.Verdict, failing(o, verify.Fail), failing(o, verify.Error))
+	}
+	in.Evidence.Installed[1].Files["index.js"] = content("evil")
+	o := verify.Run(in)
+	if got := failing(o, verify.Fail, verify.Error); got != "installed-files files-changed" || o.Verdict != verify.Invalid {
+		t.Errorf("failing rows %q, verdict %q", got, o.Verdict)
+	}
+	if m := row(t, o, "installed-files").Message; !strings.Contains(m, "node_modules/x/node_modules/@acme/widget: index.js") {
+		t.Errorf("the message does not name the place: %s", m)
+	}
+}
