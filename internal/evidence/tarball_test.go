@@ -7,6 +7,7 @@ import (
 	"crypto/sha512"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -225,6 +226,18 @@ func FuzzReadTarball(f *testing.F) {
 		}
 		if got.Manifest == nil && got.Problem == "" {
 			t.Error("there is no manifest and no reason why")
+		}
+		with, err := ReadTarball(bytes.NewReader(data), WithFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if with.Problem != got.Problem && with.Problem != ProblemTar || with.Problem == "" && !bytes.Equal(with.Manifest, got.Manifest) {
+			t.Errorf("with its files the tarball is another: problem %q and %q", with.Problem, got.Problem)
+		}
+		for name := range with.Files {
+			if !fs.ValidPath(name) || name == "." {
+				t.Errorf("a file would be unpacked as %q", name)
+			}
 		}
 	})
 }

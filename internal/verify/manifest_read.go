@@ -35,12 +35,6 @@ type manifest struct {
 	bundled      map[string]bool // bundleDependencies
 }
 
-// A member is one name of a JSON object with its value.
-type member struct {
-	name  string
-	value jsontext.Value
-}
-
 // Of names that stand more than once JavaScript takes the last, and so does npm; some other readers take
 // the first.
 type choice int
