@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -430,22 +431,27 @@ func (r *Runner) fill(ctx context.Context, base string, rt *registryTrust) {
 	}
 	digest := sha256.New()
 	for _, k := range rt.trust.Keys {
-		fmt.Fprintf(digest, "%q %q %q %v %v\n", k.ID, k.Usage, k.Registries, k.Start.UTC(), k.End.UTC())
+		spki, err := x509.MarshalPKIXPublicKey(k.Public)
+		if err != nil {
+			spki = nil // never: the key was parsed from that form
+		}
+		fmt.Fprintf(digest, "%q %x %q %q %v %v\n", k.ID, spki, k.Usage, k.Registries, k.Start.UTC(), k.End.UTC())
 	}
 	fmt.Fprintf(digest, "%q", rt.trust.KeyState)
 	digest.Sum(rt.digest[:0])
 }
 
-// ask gets the registry's own keys from its endpoint.
+// ask gets the registry's own keys from its endpoint. Where only the project names the registry, whatever that
+// answers counts for nothing: to hide its keys must not serve it better than to show them.
 func (r *Runner) ask(ctx context.Context, base string, rt *registryTrust, inPolicy bool) {
+	if !inPolicy && !(r.o.Config != nil && r.o.Config.Named(base)) {
+		rt.trust.KeyState = verify.KeysUntrusted
+		r.note("untrusted-registry", "only the project names the registry %q, so neither its keys nor their absence is believed; name it in your own .npmrc, with --registry, or in the policy", base)
+		return
+	}
 	a := r.o.Collector.Keys(ctx, base)
 	switch a.State {
 	case evidence.Served:
-		if !inPolicy && !(r.o.Config != nil && r.o.Config.Named(base)) {
-			rt.trust.KeyState = verify.KeysUntrusted
-			r.note("untrusted-registry", "only the project names the registry %q, so its keys are not believed; name it in your own .npmrc, with --registry, or in the policy", base)
-			return
-		}
 		if err := r.add(rt, a.Body, base); err != nil {
 			rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, err.Error()
 		}

@@ -55,9 +55,9 @@ type CollectorOptions struct {
 // What it takes from the [Store] depends on whether the entry is authenticated:
 //
 //   - Authenticated: answers are used within their lifetime, without a request.
-//   - Not authenticated, online: version documents, full documents and tarball digests are asked for again,
-//     since whoever filled the cache could alter what no signature covers. Attestations, which are signed,
-//     are used; that there are none is asked again.
+//   - Not authenticated, online: everything is asked for again, since whoever filled the cache could alter what
+//     no signature covers, and could put in a list that verifies and is not what the registry serves: with
+//     another's provenance of the same bytes in it, or of a version whose attestations are gone.
 //   - Not authenticated, offline: documents and attestations are used, and the evidence says so. Whatever an
 //     unsigned claim in it decides is then undecided. An absence is not believed.
 //   - Keys and tarball digests are never taken from an entry that is not authenticated: whoever chose the
@@ -152,7 +152,8 @@ func (c *Collector) documentUsable(r *recall, lifetime time.Duration) bool {
 func (c *Collector) attestationsUsable(r *recall, announced bool) bool {
 	switch r.attestations.state {
 	case Served:
-		return c.offline() || c.fresh(r.attestations.at, c.lifetime.Attestations)
+		return c.offline() ||
+			r.authenticated && r.attestations.traits&adopted == 0 && c.fresh(r.attestations.at, c.lifetime.Attestations)
 	case Absent:
 		// Announced and not there is trouble, and trouble is looked at again.
 		return r.authenticated && !announced &&
