@@ -44,6 +44,7 @@ func TestPublish(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPublishing(t)
 			who := "built from https://github.com/acme/widget@"
 			if tt.gitlab {
@@ -208,6 +209,7 @@ func TestPublishRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPublishing(t)
 			p.github()
 			if tt.prepare != nil {
@@ -249,6 +251,7 @@ func TestPublishAllows(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPublishing(t)
 			p.write("package.json", []byte(tt.text))
 			p.commit()
@@ -372,6 +375,7 @@ func TestPublishTrouble(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPublishing(t)
 			p.github()
 			flags := []string{}
@@ -446,6 +450,7 @@ func TestPublishRecovers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := newPublishing(t)
 			p.github()
 			tt.spoil(p)
