@@ -201,6 +201,13 @@ func TestUntrustedRegistry(t *testing.T) {
 	if p := r.pkg("left"); p.Verdict != verify.Unchecked || !strings.Contains(rows(p), "registry-signature untrusted-registry") || r.code != 3 {
 		t.Errorf("verdict %s, exit %d; rows: %s", p.Verdict, r.code, rows(p))
 	}
+	// Nor does it help to hide the keys, and the signatures with them.
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointKeys}, lab.Status(404), 0)
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointVersion}, lab.StripDist("signatures", "attestations"), 0)
+	if r := w.audit("--cache", t.TempDir()); r.code != 3 || r.pkg("left").Verdict != verify.Unchecked {
+		t.Errorf("without keys: verdict %s, exit %d", r.pkg("left").Verdict, r.code)
+	}
+	w.server.Behave()
 	if r := w.audit("--registry", w.server.URL); r.code != 0 {
 		t.Errorf("named by a flag: exit %d; %s", r.code, r.stdout)
 	}
@@ -297,6 +304,9 @@ func TestVerify(t *testing.T) {
 		{"@acme/left@1.2.3 --cert-identity-regex https://github.com/acme/left/.*", 0, "was built from"},
 		{"@acme/left@1.2.3 --cert-identity-regex github.com/acme/left", 1, "demanded"},
 		{"@acme/left@1.2.3 --signer-identity-regexp (", 2, "regexp"},
+		{"@acme/left@1.2.3 --repo=", 2, "--repo is empty"},
+		{"@acme/left@1.2.3 --signer-identity-regexp=", 2, "is empty"},
+		{"@acme/left@1.2.3 --repo gitlab.com/acme/left", 1, "demanded"},
 		{"@acme/left@1.2.3 --deny-self-hosted-runners --signer-repo acme/left", 0, "was built from"},
 		{"signed@1.0.0", 0, "signature"},
 		{"signed@1.0.0 --repo acme/signed", 1, "no verified provenance"},

@@ -30,11 +30,21 @@ func AnchoredPattern(pattern string) (*regexp.Regexp, error) {
 	if len(pattern) > 4096 {
 		return nil, fmt.Errorf("pattern is longer than 4096 bytes")
 	}
+	// By itself first, or "x)|(?:" would close the group that anchors it.
+	if _, err := regexp.Compile(pattern); err != nil {
+		return nil, err
+	}
 	return regexp.Compile(`\A(?:` + pattern + `)\z`)
 }
 
 // Empty reports whether the filter demands nothing.
 func (f Filter) Empty() bool { return f == Filter{} }
+
+// NamesPublisher reports whether the filter says who has to have built the package, rather than only how.
+func (f Filter) NamesPublisher() bool {
+	return f.Repository != "" || f.Owner != "" || f.Signer != "" || f.SignerPattern != nil || f.SignerRepo != "" ||
+		strings.Count(f.SignerFlow, "/") > 2
+}
 
 // Mismatch names the first demand that p does not meet, "" if it meets all.
 func (f Filter) Mismatch(p *publisher.Publisher) string {
@@ -57,11 +67,11 @@ func (f Filter) Mismatch(p *publisher.Publisher) string {
 		{"owner", f.Owner, p.Owner},
 		{"signer repository", f.SignerRepo, p.SignerRepository},
 	} {
-		if d.want != "" && !strings.EqualFold(forge(d.want, p.Issuer), d.got) {
-			return fmt.Sprintf("%s %q was demanded, and it is %q", d.what, d.want, d.got)
+		if d.want != "" && !strings.EqualFold(f.forge(d.want), d.got) {
+			return fmt.Sprintf("%s %q was demanded, and it is %q", d.what, f.forge(d.want), d.got)
 		}
 	}
-	if f.SignerFlow != "" && f.SignerFlow != p.SignerWorkflow && !strings.HasPrefix(signer, forge(f.SignerFlow, p.Issuer)+"@") {
+	if f.SignerFlow != "" && f.SignerFlow != p.SignerWorkflow && !strings.HasPrefix(signer, f.forge(f.SignerFlow)+"@") {
 		return fmt.Sprintf("signer workflow %q was demanded, and it is %q", f.SignerFlow, signer)
 	}
 	if f.SignerPattern != nil && !f.SignerPattern.MatchString(signer) {
@@ -81,15 +91,18 @@ func separator(repository string) string {
 	return "//"
 }
 
-// forge completes a bare "owner/repo" with the host that the issuer speaks for.
-func forge(name, issuer string) string {
-	if strings.Contains(name, "://") {
-		return strings.TrimSuffix(strings.TrimRight(name, "/"), ".git")
+// forge writes a name out as a URL. A bare "owner/repo" is one of github.com, as it is to gh, unless GitLab's
+// issuer is demanded: anybody can register the same name at another forge.
+func (f Filter) forge(name string) string {
+	name = strings.TrimSuffix(strings.TrimRight(name, "/"), ".git")
+	host, rest, _ := strings.Cut(name, "/")
+	switch {
+	case strings.Contains(name, "://"):
+		return name
+	case rest != "" && strings.Contains(host, "."):
+		return "https://" + name
+	case f.Issuer == publisher.GitLabIssuer:
+		return "https://gitlab.com/" + name
 	}
-	host := "https://github.com/"
-	if issuer == publisher.GitLabIssuer {
-		host = "https://gitlab.com/"
-	}
-	name = strings.TrimPrefix(strings.TrimPrefix(name, "github.com/"), "gitlab.com/")
-	return host + strings.TrimSuffix(strings.Trim(name, "/"), ".git")
+	return "https://github.com/" + name
 }

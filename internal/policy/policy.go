@@ -279,8 +279,14 @@ func (r reader) registries(n *yaml.Node, p *Policy) error {
 		if reg.Publisher != nil && reg.Publisher.Repository != "" {
 			reg.Publisher.Repository = repositoryURL(reg.Publisher.Repository)
 		}
+		if reg.Publisher != nil && !reg.Publisher.NamesSomebody() {
+			return r.errorf(key, "`publisher:` has to name a `repository:`, or a `repository_id:` with its `issuer:`")
+		}
 		if reg.Keys == "none" && reg.Publisher == nil {
 			return r.errorf(key, "a registry with `keys: none` needs a `publisher:`, since only that can stand in for its signature")
+		}
+		if base == "https://registry.npmjs.org" && (reg.Keys != "" || reg.Signs == verify.SignsPartly) {
+			return r.errorf(key, "npm's public registry signs every package, and its keys come from TUF or --registry-keys")
 		}
 		reg.Upstream = strings.TrimRight(reg.Upstream, "/")
 		p.Registries[base] = reg

@@ -34,6 +34,9 @@ func TestParse(t *testing.T) {
 		{name: "unknown level", in: "version: 1\ndefault: {signed: maybe}\n", wantErr: `p.yaml:2: "maybe" is not a level`},
 		{name: "invalid let through", in: "version: 1\ndefault: {invalid: warn}\n", wantErr: "p.yaml:2: invalid cannot be warn"},
 		{name: "keyless without publisher", in: "version: 1\nregistries: {https://npm.example: {keys: none}}\n", wantErr: "needs a `publisher:`"},
+		{name: "keyless with anybody", in: "version: 1\nregistries: {https://npm.example: {keys: none, publisher: {workflow: .github/workflows/release.yml}}}\n", wantErr: "has to name a `repository:`"},
+		{name: "keyless with anybody of an issuer", in: "version: 1\nregistries: {https://npm.example: {keys: none, publisher: {issuer: https://token.actions.githubusercontent.com}}}\n", wantErr: "has to name a `repository:`"},
+		{name: "npm without keys", in: "version: 1\nregistries: {https://registry.npmjs.org: {keys: none, publisher: {repository: a/b}}}\n", wantErr: "signs every package"},
 		{name: "registry that is no URL", in: "version: 1\nregistries: {npm.example: {}}\n", wantErr: "is not the URL of a registry"},
 		{name: "issuer that is no URL", in: "version: 1\nissuers: [gitlab]\n", wantErr: "is not the https URL of an issuer"},
 		{name: "alias", in: "version: 1\ndefault: &a {}\nsources: *a\n", wantErr: "anchors and aliases"},
@@ -101,6 +104,7 @@ func TestDecide(t *testing.T) {
 	}{
 		{"provenance", outcome(verify.Provenance), Filter{}, "", Allow, ""},
 		{"provenance without a claim", func() *verify.Outcome { o := outcome(verify.Provenance); o.RepositoryAbsent = true; return o }(), Filter{}, "", Warn, "identity-unchecked"},
+		{"provenance without a claim, demanded by event only", func() *verify.Outcome { o := outcome(verify.Provenance); o.RepositoryAbsent = true; return o }(), Filter{Event: "push"}, "", Warn, "identity-unchecked"},
 		{"provenance without a claim, demanded", func() *verify.Outcome { o := outcome(verify.Provenance); o.RepositoryAbsent = true; return o }(), demand, "", Allow, ""},
 		{"signed", outcome(verify.Signed), Filter{}, "", Warn, "signed"},
 		{"signed, allowed", outcome(verify.Signed), Filter{}, "default: {signed: allow}", Allow, ""},
@@ -152,6 +156,8 @@ func TestFilter(t *testing.T) {
 		{Filter{Repository: "github.com/acme/left"}, true},
 		{Filter{Repository: "https://github.com/acme/left.git"}, true},
 		{Filter{Repository: "https://gitlab.com/acme/left"}, false},
+		{Filter{Repository: "gitlab.com/acme/left"}, false},
+		{Filter{Repository: "acme/left", Issuer: publisher.GitLabIssuer}, false},
 		{Filter{Repository: "acme/lef"}, false},
 		{Filter{Repository: "acme/left-evil"}, false},
 		{Filter{Repository: "acme"}, false},
@@ -183,6 +189,19 @@ func TestFilter(t *testing.T) {
 		if got := tt.filter.Mismatch(acme()); (got == "") != tt.meets {
 			t.Errorf("%+v: %q, want met %t", tt.filter, got, tt.meets)
 		}
+	}
+	gitlab := acme()
+	gitlab.Issuer, gitlab.Repository, gitlab.Owner = publisher.GitLabIssuer, "https://gitlab.com/acme/left", "https://gitlab.com/acme"
+	for filter, meets := range map[Filter]bool{
+		{Repository: "acme/left"}: false, {Owner: "acme"}: false, {Repository: "github.com/acme/left"}: false,
+		{Repository: "gitlab.com/acme/left"}: true, {Owner: "gitlab.com/acme"}: true, {Repository: "acme/left", Issuer: publisher.GitLabIssuer}: true,
+	} {
+		if got := filter.Mismatch(gitlab); (got == "") != meets {
+			t.Errorf("%+v over a project of GitLab's: %q, want met %t", filter, got, meets)
+		}
+	}
+	if _, err := AnchoredPattern("x)|(?:https://.*"); err == nil {
+		t.Error("a pattern that closes its anchors compiles")
 	}
 	self := acme()
 	self.Runner = "self-hosted"

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"net/url"
 	"strings"
 	"unicode/utf8"
 )
@@ -156,6 +157,32 @@ func (c *Certificate) Has(e Extension) bool { return c.present[e] }
 
 // Get returns the extension's text, "" if absent.
 func (c *Certificate) Get(e Extension) string { return c.extensions[e] }
+
+// Source returns one of the extensions that name the source: [ExtRepository], [ExtOwner] or [ExtRun]. Fulcio
+// writes "https://gitlab.com" into them for every GitLab instance (sigstore/fulcio, config/identity/config.yaml),
+// though only GitLab.com's issuer speaks for that host; for another issuer the host is the issuer's own.
+func (c *Certificate) Source(e Extension) string {
+	value := c.Get(e)
+	host := c.Host()
+	if rest, ok := strings.CutPrefix(value, "https://gitlab.com/"); ok && host != "" && host != "https://gitlab.com" && host != "https://github.com" {
+		return host + "/" + rest
+	}
+	return value
+}
+
+// Host returns the forge that the issuer speaks for, such as "https://github.com", and "" where the issuer
+// is not an https URL. GitHub gives enterprises issuers of their own under its own.
+func (c *Certificate) Host() string {
+	issuer := c.Issuer()
+	if issuer == GitHubIssuer || strings.HasPrefix(issuer, GitHubIssuer+"/") {
+		return "https://github.com"
+	}
+	u, err := url.Parse(issuer)
+	if err != nil || u.Scheme != "https" || u.Host == "" || u.User != nil {
+		return ""
+	}
+	return "https://" + strings.ToLower(u.Host)
+}
 
 // Issuer returns the OIDC issuer: extension 8, or 1 in certificates older than that.
 func (c *Certificate) Issuer() string {

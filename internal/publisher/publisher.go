@@ -44,9 +44,9 @@ type Publisher struct {
 func New(c *Certificate, signedAt time.Time, logIndex int64) *Publisher {
 	p := &Publisher{
 		Issuer:         c.Issuer(),
-		Repository:     c.Get(ExtRepository),
+		Repository:     c.Source(ExtRepository),
 		RepositoryID:   c.Get(ExtRepositoryID),
-		Owner:          c.Get(ExtOwner),
+		Owner:          c.Source(ExtOwner),
 		OwnerID:        c.Get(ExtOwnerID),
 		WorkflowDigest: c.Get(ExtConfigDigest),
 		Ref:            c.Get(ExtRef),
@@ -56,7 +56,7 @@ func New(c *Certificate, signedAt time.Time, logIndex int64) *Publisher {
 		Runner:         c.Get(ExtRunner),
 		Visibility:     c.Get(ExtVisibility),
 		Environment:    c.Get(ExtEnvironment),
-		Run:            c.Get(ExtRun),
+		Run:            c.Source(ExtRun),
 		SignedAt:       signedAt.UTC(),
 		LogIndex:       logIndex,
 	}
@@ -91,17 +91,22 @@ type WorkflowRef struct {
 }
 
 // SplitWorkflow takes apart "https://github.com/o/r/.github/workflows/x.yml@refs/heads/main" (GitHub) or
-// "https://gitlab.com/g/p//.gitlab-ci.yml@refs/heads/main" (GitLab, with its double slash). It reports
-// false for anything else.
+// "https://gitlab.com/g/p//.gitlab-ci.yml@refs/heads/main" (GitLab, with its double slash). The ref is a full
+// one or, for a called workflow, a commit. It reports false for anything else, and for a URI that could be
+// taken apart in two ways: a file called "x.yml@refs/heads/y.yml" must not pass for "x.yml".
 func SplitWorkflow(uri string) (WorkflowRef, bool) {
 	rest, ok := strings.CutPrefix(uri, "https://")
 	if !ok {
 		return WorkflowRef{}, false
 	}
-	// A ref may hold "@", a path of a workflow that GitHub or GitLab accepts may not be cut at a later one.
 	located, ref, ok := strings.Cut(rest, "@")
-	if !ok || ref == "" {
+	if !ok || !isRef(ref) {
 		return WorkflowRef{}, false
+	}
+	for i, c := range ref {
+		if c == '@' && isRef(ref[i+1:]) {
+			return WorkflowRef{}, false
+		}
 	}
 	if repo, path, ok := strings.Cut(located, "//"); ok {
 		if strings.Count(repo, "/") < 2 || path == "" || oddSegments(repo) || oddSegments(path) {
@@ -114,6 +119,14 @@ func SplitWorkflow(uri string) (WorkflowRef, bool) {
 		return WorkflowRef{}, false
 	}
 	return WorkflowRef{"https://" + strings.Join(parts[:3], "/"), parts[3], ref}, true
+}
+
+// isRef reports whether s is a full ref or a commit.
+func isRef(s string) bool {
+	if name, ok := strings.CutPrefix(s, "refs/"); ok {
+		return name != ""
+	}
+	return len(s) == 40 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 // oddSegments reports whether a path holds a segment that some reader would resolve away.
@@ -136,14 +149,15 @@ func Under(uri, base string) bool {
 }
 
 // SameSource reports whether two publishers are one: issuer, repository and owner (by number where both
-// have one, else by name), workflow, called workflow, ref and commit. Times, runs and log entries differ between two
-// attestations of one job's package and are not compared.
+// have one, else by name), workflow and called workflow with their refs, commit, event, runner and environment.
+// Times, runs and log entries differ between two attestations of one job's package and are not compared.
 func (p *Publisher) SameSource(o *Publisher) bool {
 	return p.Issuer == o.Issuer &&
 		sameID(p.RepositoryID, o.RepositoryID, p.Repository, o.Repository) &&
 		sameID(p.OwnerID, o.OwnerID, p.Owner, o.Owner) &&
 		p.Workflow == o.Workflow && p.SignerRepository == o.SignerRepository && p.SignerWorkflow == o.SignerWorkflow &&
-		p.Ref == o.Ref && p.Commit == o.Commit
+		p.SignerRef == o.SignerRef && p.Ref == o.Ref && p.Commit == o.Commit &&
+		p.Event == o.Event && p.Runner == o.Runner && p.Environment == o.Environment
 }
 
 func sameID(a, b, nameA, nameB string) bool {

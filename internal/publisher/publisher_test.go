@@ -94,6 +94,11 @@ func TestSplitWorkflow(t *testing.T) {
 		{"http://github.com/o/r/.github/workflows/x.yml@refs/heads/main", WorkflowRef{}, false},
 		{"https://github.com/o/r/.github/workflows/x.yml", WorkflowRef{}, false},
 		{"https://github.com/o/r/.github/workflows/x.yml@", WorkflowRef{}, false},
+		{"https://github.com/o/r/.github/workflows/x.yml@refs/", WorkflowRef{}, false},
+		{"https://github.com/o/r/.github/workflows/x.yml@main", WorkflowRef{}, false},
+		{"https://github.com/o/r/.github/workflows/x.yml@0123456789abcdef0123456789abcdef01234567", WorkflowRef{"https://github.com/o/r", ".github/workflows/x.yml", "0123456789abcdef0123456789abcdef01234567"}, true},
+		{"https://github.com/o/r/.github/workflows/x.yml@refs/heads/x.yml@refs/heads/main", WorkflowRef{}, false},
+		{"https://github.com/o/r/.github/workflows/x.yml@x.yml@refs/heads/main", WorkflowRef{}, false},
 		{"https://github.com/o/r/../../evil/x.yml@refs/heads/main", WorkflowRef{}, false},
 		{"https://github.com/o/r/%2e%2e/x.yml@refs/heads/main", WorkflowRef{}, false},
 		{"https://github.com/o@evil/r/.github/workflows/x.yml@refs/heads/main", WorkflowRef{}, false},
@@ -153,6 +158,9 @@ func TestSameSource(t *testing.T) {
 		func(p *Publisher) { p.SignerWorkflow = "x" },
 		func(p *Publisher) { p.Ref = "x" },
 		func(p *Publisher) { p.Commit = "x" },
+		func(p *Publisher) { p.Event = "x" },
+		func(p *Publisher) { p.Runner = "self-hosted" },
+		func(p *Publisher) { p.SignerRef = "x" },
 		func(p *Publisher) { p.RepositoryID, p.Repository = "", "https://github.com/o/other" },
 	} {
 		other := a

@@ -139,6 +139,32 @@ func TestAttacks(t *testing.T) {
 				id.Extensions[8], id.Extensions[1] = lab.IssuerGitLab, lab.IssuerGitLab
 			}}},
 			verdict: verify.Invalid, rows: "workflow-identity extension-mismatch"},
+		{name: "a company's GitLab that speaks for gitlab.com, accepted by the policy",
+			release: lab.Release{CI: lab.GitLab("acme/widget"), Provenance: lab.Tamper{Identity: func(id *lab.Identity) {
+				id.Extensions[8], id.Extensions[1] = "https://gitlab.corp.example", "https://gitlab.corp.example"
+			}}},
+			input:   func(in *verify.Input) { in.Options.Issuers = []string{"https://gitlab.corp.example"} },
+			verdict: verify.Invalid, rows: "workflow-identity extension-mismatch"},
+		{name: "the same for its own host, against a claim of gitlab.com",
+			release: lab.Release{CI: lab.GitLab("acme/widget"), Provenance: lab.Tamper{Identity: func(id *lab.Identity) {
+				id.Extensions[8], id.Extensions[1] = "https://gitlab.corp.example", "https://gitlab.corp.example"
+				for _, n := range []int{9, 18} {
+					id.Extensions[n] = strings.Replace(id.Extensions[n], "https://gitlab.com/", "https://gitlab.corp.example/", 1)
+				}
+				id.SAN = id.Extensions[9]
+			}}},
+			input:   func(in *verify.Input) { in.Options.Issuers = []string{"https://gitlab.corp.example"} },
+			verdict: verify.Invalid, rows: "workflow-identity repository-mismatch"},
+		{name: "a workflow file whose name holds another's with its ref",
+			release: lab.Release{CI: func() lab.CI {
+				g := github()
+				g.Workflow = ".github/workflows/release.yml@refs/heads/x.yml"
+				return g
+			}()},
+			verdict: verify.Invalid, rows: "workflow-identity extension-mismatch"},
+		{name: "a second provenance of another event",
+			release: lab.Release{CI: github(), Also: []lab.Provenance{{CI: func() lab.CI { g := github(); g.Event = "pull_request_target"; return g }()}}},
+			verdict: verify.Invalid, rows: "source-repository publishers-differ"},
 		{name: "a log entry of another envelope",
 			release: lab.Release{CI: github(), Provenance: lab.Tamper{Record: func(r *lab.Record) { r.Payload = []byte("{}") }}},
 			verdict: verify.Invalid, rows: "transparency-log log-digest-mismatch"},

@@ -519,7 +519,7 @@ func (f *facts) of(k kind) []*attestation {
 }
 
 // keyless reports whether the registry is declared to have no keys and a publisher is named to stand in.
-func (f *facts) keyless() bool { return f.in.Options.Keyless && f.in.Options.Expected != nil }
+func (f *facts) keyless() bool { return f.in.Options.Keyless && f.in.Options.Expected.NamesSomebody() }
 
 // registrySigns reports whether the registry is known to sign its packages.
 func (f *facts) registrySigns() bool {

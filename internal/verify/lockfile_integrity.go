@@ -8,10 +8,6 @@ import (
 	"assay/internal/npm"
 )
 
-// npmRegistry is npm's public registry. Lockfiles name its host whatever registry served them: npm rewrites
-// it to the configured one (replace-registry-host, npm/cli workspaces/config).
-const npmRegistry = "https://registry.npmjs.org"
-
 // checkLockfileIntegrity holds when the lockfile and the registry name the same bytes, and the lockfile
 // fetches them from this registry. The strongest algorithm that both know decides, and every hash that the
 // lockfile gives for it must be the registry's: a package manager accepts any one of several

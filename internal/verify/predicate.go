@@ -256,7 +256,7 @@ func readSLSAv1(s *sigstore.Statement, c *publisher.Certificate) (*predicate, ou
 			{"internalParameters.github.event_name", publisher.ExtTrigger, v[github+"event_name"], sourceTrigger(c)},
 			{"internalParameters.github.repository_id", publisher.ExtRepositoryID, v[github+"repository_id"], c.Get(publisher.ExtRepositoryID)},
 			{"internalParameters.github.repository_owner_id", publisher.ExtOwnerID, v[github+"repository_owner_id"], c.Get(publisher.ExtOwnerID)},
-			{"runDetails.metadata.invocationId", publisher.ExtRun, v["runDetails.metadata.invocationId"], c.Get(publisher.ExtRun)},
+			{"runDetails.metadata.invocationId", publisher.ExtRun, v["runDetails.metadata.invocationId"], c.Source(publisher.ExtRun)},
 		},
 		sources: []source{
 			{"externalParameters.workflow.repository", repository, ""},
@@ -340,7 +340,7 @@ func readGitHubV02(v values, c *publisher.Certificate) (*predicate, outcome) {
 		{"environment.GITHUB_REPOSITORY_OWNER_ID", publisher.ExtOwnerID, env("GITHUB_REPOSITORY_OWNER_ID"), c.Get(publisher.ExtOwnerID)},
 		{"environment.GITHUB_WORKFLOW_REF", publisher.ExtConfigURI, prefix("GITHUB_WORKFLOW_REF"), c.Get(publisher.ExtConfigURI)},
 		{"environment.GITHUB_WORKFLOW_SHA", publisher.ExtConfigDigest, env("GITHUB_WORKFLOW_SHA"), c.Get(publisher.ExtConfigDigest)},
-		{"environment.GITHUB_RUN_ID", publisher.ExtRun, runURL(env), c.Get(publisher.ExtRun)},
+		{"environment.GITHUB_RUN_ID", publisher.ExtRun, runURL(env), c.Source(publisher.ExtRun)},
 	} {
 		if fd.value != "" || v["buildType"] == buildTypeGitHubV02 {
 			p.fields = append(p.fields, fd)
@@ -395,13 +395,13 @@ func readGitLabV02(v values, c *publisher.Certificate) (*predicate, outcome) {
 	}
 	return &predicate{
 		fields: []field{
-			{"configSource.uri", publisher.ExtRepository, uri, c.Get(publisher.ExtRepository)},
+			{"configSource.uri", publisher.ExtRepository, uri, c.Source(publisher.ExtRepository)},
 			{"configSource.digest.sha1", publisher.ExtCommit, configCommit, c.Get(publisher.ExtCommit)},
 			{"parameters.CI_COMMIT_REF_NAME", publisher.ExtRef, refName(c.Get(publisher.ExtRef), env("CI_COMMIT_REF_NAME")), c.Get(publisher.ExtRef)},
 			{"parameters.CI_PROJECT_ID", publisher.ExtRepositoryID, env("CI_PROJECT_ID"), c.Get(publisher.ExtRepositoryID)},
 			{"parameters.CI_PROJECT_NAMESPACE_ID", publisher.ExtOwnerID, env("CI_PROJECT_NAMESPACE_ID"), c.Get(publisher.ExtOwnerID)},
 			{"parameters.CI_PIPELINE_SOURCE", publisher.ExtTrigger, env("CI_PIPELINE_SOURCE"), c.Get(publisher.ExtTrigger)},
-			{"metadata.buildInvocationId", publisher.ExtRun, v["metadata.buildInvocationId"], c.Get(publisher.ExtRun)},
+			{"metadata.buildInvocationId", publisher.ExtRun, v["metadata.buildInvocationId"], c.Source(publisher.ExtRun)},
 		},
 		sources: []source{
 			{"invocation.configSource", configURI, configCommit},

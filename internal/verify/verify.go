@@ -107,6 +107,12 @@ type Expected struct {
 	Issuer, Repository, RepositoryID, Workflow string
 }
 
+// NamesSomebody reports whether e can stand in for a repository claim: it names a repository, or one by its
+// number and the issuer that gave it.
+func (e *Expected) NamesSomebody() bool {
+	return e != nil && (e.Repository != "" || e.Issuer != "" && e.RepositoryID != "")
+}
+
 // Options are what the user's configuration says about the question.
 type Options struct {
 	Signs    Signs

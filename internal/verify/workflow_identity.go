@@ -91,13 +91,13 @@ func checkExtensions(c *publisher.Certificate, signedAt time.Time) outcome {
 	if c.SubjectURI != c.Get(publisher.ExtSignerURI) {
 		return fail(reasonExtensionMismatch, c.Get(publisher.ExtSignerURI), c.SubjectURI).with("subject alternative name and " + publisher.ExtSignerURI.String())
 	}
-	repository := c.Get(publisher.ExtRepository)
+	repository := c.Source(publisher.ExtRepository)
 	for _, e := range []publisher.Extension{publisher.ExtConfigURI, publisher.ExtRun} {
-		if uri := c.Get(e); !publisher.Under(uri, repository) {
+		if uri := c.Source(e); !publisher.Under(uri, repository) {
 			return fail(reasonExtensionMismatch, "a URI under "+repository, uri).with(e.String())
 		}
 	}
-	if owner := c.Get(publisher.ExtOwner); !publisher.Under(repository, owner) {
+	if owner := c.Source(publisher.ExtOwner); !publisher.Under(repository, owner) {
 		return fail(reasonExtensionMismatch, "a repository of "+owner, repository).with(publisher.ExtRepository.String())
 	}
 	config, ok := publisher.SplitWorkflow(c.Get(publisher.ExtConfigURI))
@@ -113,23 +113,19 @@ func checkExtensions(c *publisher.Certificate, signedAt time.Time) outcome {
 	return checkDeprecated(c)
 }
 
-// checkHosts compares the host of every URI with the issuer's: GitHub's issuer speaks for github.com and
-// GitLab.com's for gitlab.com. Certificates of other GitLab instances name gitlab.com as their source, and
-// only issuer and signer tell that they are not.
+// checkHosts compares the host of every URI with the one that the issuer speaks for: GitHub's issuer for
+// github.com, GitLab.com's for gitlab.com, and an issuer that the policy names for its own host and no other.
 func checkHosts(c *publisher.Certificate, config publisher.WorkflowRef) outcome {
-	var host string
-	switch c.Issuer() {
-	case publisher.GitHubIssuer:
-		host = "https://github.com"
-		if !strings.HasPrefix(config.Path, ".github/workflows/") {
-			return fail(reasonExtensionMismatch, "a file under .github/workflows/", config.Path).with(publisher.ExtConfigURI.String())
-		}
-	case publisher.GitLabIssuer:
-		host = "https://gitlab.com"
-	default:
-		return pass() // an issuer that the user's policy names; its host is the policy's business
+	host := c.Host()
+	if host == "" {
+		return fail(reasonIssuerNotAccepted, "the https URL of an issuer", c.Issuer())
 	}
-	for _, uri := range []string{c.Get(publisher.ExtRepository), c.SubjectURI, c.Get(publisher.ExtConfigURI), c.Get(publisher.ExtRun), c.Get(publisher.ExtOwner)} {
+	if host == "https://github.com" && !strings.HasPrefix(config.Path, ".github/workflows/") {
+		return fail(reasonExtensionMismatch, "a file under .github/workflows/", config.Path).with(publisher.ExtConfigURI.String())
+	}
+	for _, uri := range []string{
+		c.Source(publisher.ExtRepository), c.SubjectURI, c.Get(publisher.ExtConfigURI), c.Source(publisher.ExtRun), c.Source(publisher.ExtOwner),
+	} {
 		if !publisher.Under(uri, host) {
 			return fail(reasonExtensionMismatch, "a URI under "+host, uri)
 		}
@@ -178,7 +174,7 @@ func checkOldExtensions(c *publisher.Certificate) outcome {
 // by GitHub's.
 func sourceRepository(c *publisher.Certificate) string {
 	if c.Has(publisher.ExtRepository) || c.Issuer() != publisher.GitHubIssuer || c.Get(publisher.ExtGitHubRepo) == "" {
-		return c.Get(publisher.ExtRepository)
+		return c.Source(publisher.ExtRepository)
 	}
 	return "https://github.com/" + c.Get(publisher.ExtGitHubRepo)
 }
@@ -218,26 +214,24 @@ func (f *facts) compareClaim(c *publisher.Certificate) outcome {
 	return fail(reasonRepositoryMismatch, f.claim.repository.String(), built)
 }
 
-// compareExpected compares the certificate with the publisher that the policy names.
+// compareExpected compares the certificate with the publisher that the policy names. That has to be somebody: a
+// repository, or a repository's number at its issuer. An issuer or a file name alone is anybody's.
 func (f *facts) compareExpected(c *publisher.Certificate) outcome {
 	e := f.in.Options.Expected
-	compared := false
+	if !e.NamesSomebody() {
+		return undecided(reasonNoExpectedPublisher, "")
+	}
+	if e.Repository != "" && !strings.EqualFold(e.Repository, sourceRepository(c)) {
+		return fail(reasonPublisherUnexpected, e.Repository, sourceRepository(c))
+	}
 	for _, p := range []struct{ want, got string }{
 		{e.Issuer, c.Issuer()},
-		{e.Repository, sourceRepository(c)},
 		{e.RepositoryID, c.Get(publisher.ExtRepositoryID)},
 		{e.Workflow, publisher.New(c, time.Time{}, 0).Workflow},
 	} {
-		if p.want == "" {
-			continue
-		}
-		if !strings.EqualFold(p.want, p.got) {
+		if p.want != "" && p.want != p.got {
 			return fail(reasonPublisherUnexpected, p.want, p.got)
 		}
-		compared = true
-	}
-	if !compared {
-		return undecided(reasonNoExpectedPublisher, "")
 	}
 	return pass()
 }
