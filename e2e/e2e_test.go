@@ -357,3 +357,7 @@ func pemCertificate(t *testing.T, text string) *x509.Certificate {
 }
 
 func base64Text(b []byte) string { return base64.StdEncoding.EncodeToString(b) }
+
+func pemText(der []byte) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}

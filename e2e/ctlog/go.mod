@@ -1,6 +1,6 @@
 module assay/e2e/ctlog
 
-go 1.26.8
+go 1.26.0
 
 tool github.com/google/certificate-transparency-go/trillian/ctfe/ct_server
 

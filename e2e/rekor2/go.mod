@@ -1,6 +1,6 @@
 module assay/e2e/rekor2
 
-go 1.26.8
+go 1.26.0
 
 tool github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix
 

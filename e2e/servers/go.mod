@@ -1,6 +1,6 @@
 module assay/e2e/servers
 
-go 1.26.8
+go 1.26.0
 
 tool (
 	github.com/sigstore/fulcio

@@ -15,6 +15,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"assay/internal/lab"
 )
 
 // A proxy leads programs whose addresses are fixed to the services of this machine. It is an HTTP proxy that takes
@@ -110,13 +112,25 @@ func (p *proxy) connect(w http.ResponseWriter, r *http.Request) {
 	back.Close()
 }
 
-// to passes requests on to an address.
-func to(address string) http.Handler {
+// to passes requests on to an address of this machine.
+func to(address string) http.Handler { return passOn(address, http.DefaultTransport) }
+
+// through passes requests for a host on to a lab's proxy, which answers in its name.
+func through(p *lab.Proxy, host string) http.Handler {
+	authorities := x509.NewCertPool()
+	authorities.AppendCertsFromPEM(p.CA)
+	return passOn("https://"+host, &http.Transport{
+		Proxy:           func(*http.Request) (*url.URL, error) { return url.Parse(p.URL) },
+		TLSClientConfig: &tls.Config{RootCAs: authorities},
+	})
+}
+
+func passOn(address string, transport http.RoundTripper) http.Handler {
 	u, err := url.Parse(address)
 	if err != nil {
 		panic(err) // all addresses are made here
 	}
-	return &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
+	return &httputil.ReverseProxy{ErrorLog: log.New(io.Discard, "", 0), Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
 		r.SetURL(u)
 		r.Out.Host = u.Host
 	}}

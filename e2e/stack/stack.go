@@ -23,9 +23,8 @@ const ctPrefix = "e2e"
 // timestamps, log entries and timestamps are made by the real programs. The lab's own authorities are not trusted in
 // it, but for the log in which the lab's registry enters its publish attestations.
 type Stack struct {
-	Lab      *lab.Lab
-	Registry *lab.Server   // also reached as https://registry.npmjs.org through the proxy
-	Issuers  *lab.Services // only its identity tokens are used; the rest of it is the lab's own Sigstore
+	Lab     *lab.Lab
+	Issuers *lab.Services // the token endpoint of GitHub's runners; the rest of it is the lab's own Sigstore
 
 	Fulcio  string // base URLs
 	Rekor   string
@@ -38,6 +37,7 @@ type Stack struct {
 	bin, dir  string
 	keys      *keys
 	proxy     *proxy
+	inner     *lab.Proxy // what the lab answers for itself: registry and token issuers
 	tuf       *lab.TUF
 	processes []*process
 }
@@ -67,10 +67,10 @@ func (s *Stack) open(ctx context.Context) (err error) {
 	if s.keys, err = newKeys(s.dir); err != nil {
 		return err
 	}
-	if s.Lab, err = lab.New(lab.Options{Registry: lab.DefaultRegistry}); err != nil {
+	if s.Lab, err = lab.New(lab.Options{}); err != nil {
 		return err
 	}
-	if s.Registry, err = s.Lab.Listen(lab.ServerOptions{}); err != nil {
+	if s.inner, err = s.Lab.ListenProxy(); err != nil {
 		return err
 	}
 	if s.Issuers, err = s.Lab.ListenServices(""); err != nil {
@@ -89,7 +89,7 @@ func (s *Stack) open(ctx context.Context) (err error) {
 	}
 	s.proxy, err = newProxy(s.keys, map[string]http.Handler{
 		lab.HostFulcio: to(s.Fulcio), lab.HostRekor: to(s.Rekor), lab.HostTSA: to(local(tsa)), lab.HostTUF: s.tuf,
-		lab.HostRegistry: to(s.Registry.URL), lab.HostGitHub: to(s.Issuers.URL + "/oidc/gh"), lab.HostGitLab: to(s.Issuers.URL + "/oidc/gl"),
+		lab.HostRegistry: through(s.inner, lab.HostRegistry), lab.HostGitHub: through(s.inner, lab.HostGitHub), lab.HostGitLab: through(s.inner, lab.HostGitLab),
 	})
 	if err != nil {
 		return err
@@ -158,10 +158,7 @@ func (s *Stack) trust() error {
 		return err
 	}
 	s.RegistryKeys = s.Lab.RegistryKeysTUF()
-	s.tuf = s.Lab.TUF(lab.TUFOptions{
-		Targets:    map[string][]byte{"trusted_root.json": s.TrustedRoot},
-		Registries: []string{strings.TrimPrefix(s.Registry.URL, "http://")},
-	})
+	s.tuf = s.Lab.TUF(lab.TUFOptions{Targets: map[string][]byte{"trusted_root.json": s.TrustedRoot}})
 	return nil
 }
 
@@ -219,8 +216,8 @@ func (s *Stack) Close() error {
 	if s.Issuers != nil {
 		s.Issuers.Close()
 	}
-	if s.Registry != nil {
-		s.Registry.Close()
+	if s.inner != nil {
+		s.inner.Close()
 	}
 	if s.dir == "" {
 		return nil
