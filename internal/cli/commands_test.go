@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -218,6 +219,67 @@ func TestUntrustedRegistry(t *testing.T) {
 	w.write("assay.yaml", []byte("version: 1\nregistriez: {}\n"))
 	if r := w.audit(); r.code != 2 || !strings.Contains(r.stderr, "assay.yaml:2") {
 		t.Errorf("a misspelt policy: exit %d; %s", r.code, r.stderr)
+	}
+}
+
+// TestChangeRequest: what a change says about itself counts once it is merged.
+func TestChangeRequest(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}, Unsigned: true}))
+	git := func(args ...string) {
+		t.Helper()
+		cmd := exec.Command("git", append([]string{"-c", "user.name=t", "-c", "user.email=t@example.com", "-c", "init.defaultBranch=main"}, args...)...)
+		cmd.Dir = w.project
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("git %v: %v: %s", args, err, out)
+		}
+	}
+	git("init", "-q")
+	git("add", "package.json", "package-lock.json")
+	git("commit", "-q", "-m", "base")
+	git("update-ref", "refs/remotes/origin/main", "HEAD")
+	w.write("assay.yaml", []byte("version: 1\ndefault: {unsigned: allow}\n"))
+	git("add", "assay.yaml")
+	git("commit", "-q", "-m", "let it through")
+	if r := w.audit(); r.code != 0 {
+		t.Fatalf("on the branch itself: exit %d: %s", r.code, r.stderr)
+	}
+	w.env["GITHUB_EVENT_NAME"], w.env["GITHUB_BASE_REF"] = "pull_request", "main"
+	r := w.audit()
+	if r.code != 1 || !slices.ContainsFunc(r.report().Notes, func(n report.Note) bool { return n.Code == "policy-changed" }) {
+		t.Errorf("in a pull request: exit %d, notes %+v", r.code, r.report().Notes)
+	}
+	w.env["GITHUB_BASE_REF"] = "nowhere"
+	if r := w.audit(); r.code != 2 || !strings.Contains(r.stderr, "fetch-depth") {
+		t.Errorf("in a shallow clone: exit %d: %s", r.code, r.stderr)
+	}
+	delete(w.env, "GITHUB_EVENT_NAME")
+	if r := w.audit("--policy-from", "origin/main"); r.code != 1 {
+		t.Errorf("--policy-from: exit %d: %s", r.code, r.stderr)
+	}
+	git("update-ref", "refs/remotes/origin/main", "HEAD")
+	if r := w.audit("--policy-from", "origin/main"); r.code != 0 {
+		t.Errorf("once it is merged: exit %d: %s", r.code, r.stderr)
+	}
+	if r := w.audit("--policy-from", "--output=x"); r.code != 2 {
+		t.Errorf("an option in place of a revision: exit %d", r.code)
+	}
+}
+
+// TestUnbound: a lockfile without integrity binds nothing, and that is told.
+func TestUnbound(t *testing.T) {
+	w := newWorld(t)
+	p := w.publish(lab.Release{Package: lab.Package{Name: "left"}, CI: lab.GitHub("acme/left")})
+	p.Integrity = ""
+	w.lock(p)
+	if r := w.audit("--fail-on", "warn"); r.code != 1 || len(r.pkg("left").Findings) != 1 || r.pkg("left").Findings[0].Rule != "unbound" {
+		t.Errorf("exit %d, findings %+v", r.code, r.pkg("left").Findings)
+	}
+	if r := w.audit("--fail-on", "warn", "--tarballs"); r.code != 0 || r.pkg("left").Bound != "tarball" {
+		t.Errorf("with the tarball: exit %d, bound %s, findings %+v", r.code, r.pkg("left").Bound, r.pkg("left").Findings)
 	}
 }
 

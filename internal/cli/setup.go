@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -32,6 +33,7 @@ type common struct {
 	json        bool
 	reports     []string
 	policy      string
+	policyFrom  string
 	registry    string
 	keys        string
 	trustedRoot string
@@ -52,6 +54,7 @@ func (c *common) add(cmd *cobra.Command) {
 	f.BoolVar(&c.json, "json", false, "the same as --format json")
 	f.StringArrayVar(&c.reports, "report", nil, "also write a report, as `FORMAT=FILE`; may be repeated")
 	f.StringVar(&c.policy, "policy", "", "policy `FILE` (default: assay.yaml beside the lockfile, if there is one)")
+	f.StringVar(&c.policyFrom, "policy-from", "", "take the policy from this git `REV` (in CI on a change request: from where the change began)")
 	f.StringVar(&c.registry, "registry", "", "registry `URL` (default: from .npmrc)")
 	f.StringVar(&c.keys, "registry-keys", "", "`FILE` with the registry's keys, in the form of its /-/npm/v1/keys or of TUF's keys.json")
 	f.StringVar(&c.trustedRoot, "trusted-root", "", "`FILE` with the Sigstore trusted root (default: Sigstore's public one, by TUF)")
@@ -118,7 +121,7 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 	if err := s.readConfig(project); err != nil {
 		return nil, err
 	}
-	if err := s.readPolicy(project); err != nil {
+	if err := s.readPolicy(ctx, project); err != nil {
 		return nil, err
 	}
 	cache := c.cacheDir(env)
@@ -324,21 +327,34 @@ func sameFile(a, b string) bool {
 	return errA == nil && errB == nil && os.SameFile(x, y)
 }
 
-func (s *session) readPolicy(project string) error {
+func (s *session) readPolicy(ctx context.Context, project string) error {
 	file := s.path(s.flags.policy)
 	if file == "" && project != "" {
 		file = filepath.Join(project, "assay.yaml")
-		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-			file = ""
-		}
 	}
 	if file == "" {
 		s.policy = policy.Default()
 		return nil
 	}
 	data, err := readFile(file, 1<<20)
-	if err != nil {
+	absent := errors.Is(err, fs.ErrNotExist)
+	if err != nil && (!absent || s.flags.policy != "" && s.flags.policyFrom == "") {
 		return usagef("", "reading the policy: %w", err)
+	}
+	base, err := s.policyBase(ctx, file)
+	if err != nil {
+		return err
+	}
+	if base != nil {
+		if base.absent != absent || !bytes.Equal(base.data, data) {
+			s.notes = append(s.notes, report.Note{Code: "policy-changed", Message: fmt.Sprintf(
+				"%s is not what it is at %s, which counts here: what a change says about itself takes effect once it is merged", filepath.Base(file), base.revision)})
+		}
+		data, absent = base.data, base.absent
+	}
+	if absent {
+		s.policy = policy.Default()
+		return nil
 	}
 	s.policy, err = policy.Parse(data, file)
 	if err != nil {

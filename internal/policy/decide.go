@@ -58,6 +58,9 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter, oddity string) (Decisi
 	default:
 		add("unchecked", Setting{Level: Error}, "there is no verdict")
 	}
+	if o.Locked && o.Bound == "none" && (o.Verdict == verify.Provenance || o.Verdict == verify.Signed) {
+		add("unbound", p.Unbound, "the lockfile has no integrity for it, so nothing ties the verdict to the bytes that are installed; install it anew, or use --tarballs")
+	}
 	if oddity != "" {
 		add("source", Setting{Level: Deny}, "%s", oddity)
 	}

@@ -64,6 +64,7 @@ type Policy struct {
 	Default    Defaults
 	Sources    Sources
 	Identity   Setting // no-repository: a publisher that could not be compared with a claim
+	Unbound    Setting // nothing ties a locked package's verdict to bytes
 	Issuers    []string
 	Registries map[string]Registry // by base URL without trailing slash
 }
@@ -82,6 +83,7 @@ func Default() *Policy {
 		Default:    Defaults{Invalid: Setting{Level: Deny}, Unchecked: Setting{Level: Error}, Unsigned: Setting{Level: Deny}, Signed: Setting{Level: Warn}},
 		Sources:    Sources{Git: Setting{Level: Warn}, URL: Setting{Level: Deny}, File: Setting{Level: Allow}},
 		Identity:   Setting{Level: Warn},
+		Unbound:    Setting{Level: Warn},
 		Registries: map[string]Registry{},
 	}
 }
@@ -147,6 +149,7 @@ func Parse(data []byte, file string) (*Policy, error) {
 		"identity": func(n *yaml.Node) error {
 			return r.fields(n, map[string]func(*yaml.Node) error{"no-repository": r.level(&p.Identity)})
 		},
+		"unbound": r.level(&p.Unbound),
 		"issuers": func(n *yaml.Node) error {
 			if n.Kind != yaml.SequenceNode || n.Decode(&p.Issuers) != nil {
 				return r.errorf(n, "issuers must be a list of URLs")

@@ -116,6 +116,13 @@ func TestDecide(t *testing.T) {
 		{"unchecked, demanded", outcome(verify.Unchecked), demand, "default: {unchecked: warn}", Error, "unchecked"},
 		{"unchecked without an error", &verify.Outcome{Verdict: verify.Unchecked}, Filter{}, "", Error, "unchecked"},
 		{"invalid", outcome(verify.Invalid), Filter{}, "", Deny, "invalid"},
+		{"provenance that nothing binds", func() *verify.Outcome { o := outcome(verify.Provenance); o.Locked, o.Bound = true, "none"; return o }(), Filter{}, "", Warn, "unbound"},
+		{"the same, denied", func() *verify.Outcome { o := outcome(verify.Provenance); o.Locked, o.Bound = true, "none"; return o }(), Filter{}, "unbound: deny", Deny, "unbound"},
+		{"provenance bound by the lockfile", func() *verify.Outcome {
+			o := outcome(verify.Provenance)
+			o.Locked, o.Bound = true, "lockfile"
+			return o
+		}(), Filter{}, "", Allow, ""},
 		{"no verdict", &verify.Outcome{}, Filter{}, "", Error, "unchecked"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 
 // Version changes whenever a check may answer differently for the same input. Cached verdicts of another
 // version are not used.
-const Version = "1"
+const Version = "2"
 
 // Status is how a check ended.
 type Status string
@@ -154,6 +154,8 @@ type Outcome struct {
 	RegistrySigns bool
 	// Attested says that the registry announced or served attestations.
 	Attested bool
+	// Locked says that a lockfile asked for the package.
+	Locked bool
 	// Integrity is the registry's integrity, "" if unknown.
 	Integrity string
 	// Further lists predicate types of attestations beyond provenance and publish whose envelope, log and
@@ -210,6 +212,7 @@ func Run(in Input) *Outcome {
 		RegistrySigns:    f.registrySigns(),
 		Attested:         f.announced || len(f.attestations) > 0,
 		Integrity:        f.doc.Dist.Integrity,
+		Locked:           in.Package.Lockfile,
 	}
 	for i, c := range checks {
 		o := c.run(f)
