@@ -220,10 +220,6 @@ func explain(err error) evidence.Fault {
 	return evidence.Fault{Absent: e.Kind == registry.NotFound, Reason: e.Kind.String(), Status: e.Status, URL: e.URL}
 }
 
-func (s *session) runner(filter policy.Filter) *audit.Runner {
-	return audit.NewRunner(s.auditOptions(filter))
-}
-
 func (s *session) auditOptions(filter policy.Filter) audit.Options {
 	return audit.Options{
 		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter,
