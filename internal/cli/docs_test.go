@@ -81,14 +81,10 @@ func docsWorld(t *testing.T) *world {
 	w := newWorld(t)
 	w.env["ASSAY_TUF_URL"] = w.server.URL + "/tuf" // no example leaves this machine
 	widget := w.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "1.2.3"}, CI: lab.GitHub("acme/widget")})
-	gadget := w.publish(lab.Release{Package: lab.Package{Name: "gadget", Version: "4.0.1"}, CI: lab.GitHub("acme/gadget")})
 	plain := w.publish(lab.Release{Package: lab.Package{Name: "plain"}})
 	bare := w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true})
 	stranger := w.publish(lab.Release{Package: lab.Package{Name: "stranger", Version: "2.0.0", Manifest: map[string]any{"repository": "acme/stranger"}}, CI: lab.GitHub("mallory/stranger")})
 	w.publish(lab.Release{Package: lab.Package{Name: "nameless", Manifest: map[string]any{"repository": nil}}, CI: lab.GitHub("acme/nameless")})
-	if err := w.Strip("gadget", "4.0.1"); err != nil {
-		t.Fatal(err)
-	}
 	for dir, packages := range map[string][]*lab.Published{".": {widget, plain}, "broken": {widget, stranger, bare}} {
 		deps := map[string]any{}
 		for _, p := range packages {
@@ -101,7 +97,6 @@ func docsWorld(t *testing.T) *world {
 		}
 		w.write(dir+"/package.json", manifest)
 	}
-	_ = gadget
 	// A real attestation with its trusted root, as sigstore-go's module brings them along: README.md's $data.
 	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", "github.com/sigstore/sigstore-go").Output()
 	if err != nil {
