@@ -71,6 +71,7 @@ func (f *attestFlags) run(ctx context.Context, env Environment, args []string) e
 		return err
 	}
 	defer s.close()
+	f.notes(s)
 	data, err := readFile(s.path(args[0]), maxTarball)
 	if err != nil {
 		return usagef("", "reading the tarball: %w", err)

@@ -5,9 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/spf13/cobra"
 
 	"assay/internal/audit"
@@ -124,11 +127,12 @@ func (f *publishFlags) run(ctx context.Context, env Environment, args []string) 
 		ci = nil // a bundle made elsewhere can be published from anywhere
 	}
 	f.concurrency = 16
-	s, err := f.open(ctx, env, dir, true)
+	s, err := f.open(ctx, env, configDir(dir), true)
 	if err != nil {
 		return err
 	}
 	defer s.close()
+	f.notes(s)
 	out, registry, err := f.publish(ctx, s, ci, dir)
 	if err != nil {
 		return signingError(ctx, env, err)
@@ -187,6 +191,25 @@ func (f *publishFlags) publish(ctx context.Context, s *session, ci *publish.CI, 
 	}
 	out, err := j.Publish(ctx, r)
 	return out, o.Registry, err
+}
+
+// configDir is where npm looks for the project's .npmrc: at the root of the workspaces that a directory is one of,
+// else in the directory itself (@npmcli/config, loadLocalPrefix). The search ends at the repository's root.
+func configDir(dir string) string {
+	for at := dir; ; {
+		data, err := readFile(filepath.Join(at, "package.json"), 16<<20)
+		var m struct {
+			Workspaces jsontext.Value `json:"workspaces"`
+		}
+		if err == nil && json.Unmarshal(data, &m, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) == nil && len(m.Workspaces) > 0 {
+			return at
+		}
+		up := filepath.Dir(at)
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil || up == at {
+			return dir
+		}
+		at = up
+	}
 }
 
 // conclude says what became of it, and looks at the package as a consumer does where that is asked for, or where

@@ -430,6 +430,11 @@ func TestPublishRecovers(t *testing.T) {
 			p.sigstore.on(entry, 2, answer(429, "", "Retry-After", "0"))
 			p.registry.on(put, 1, answer(500, "{}"))
 		}, "published to"},
+		{"the registry is busy", func(p *publishing) { p.registry.on(put, 2, answer(409, `{"error":"Failed to save packument"}`)) }, "published to"},
+		{"the registry's answer is lost, and it shows the version late", func(p *publishing) {
+			p.registry.on(put, 1, p.registry.cutAfter)
+			p.registry.on("GET 1.2.3", 3, answer(404, "{}"))
+		}, "published to"},
 		{"the log's answer is lost", func(p *publishing) { p.sigstore.on(entry, 1, p.sigstore.cutAfter) }, "published to"},
 		{"the registry's answer is lost", func(p *publishing) { p.registry.on(put, 1, p.registry.cutAfter) }, "published to"},
 		{"another run is faster", func(p *publishing) {
@@ -507,6 +512,21 @@ func (p *publishing) runContext(ctx context.Context, args ...string) result {
 		Getenv: func(key string) (string, bool) { v, ok := p.env[key]; return v, ok },
 	})
 	return result{p.t, code, stdout.String(), stderr.String()}
+}
+
+// TestPublishWorkspace publishes a member of workspaces: npm reads the .npmrc of their root.
+func TestPublishWorkspace(t *testing.T) {
+	p := newPublishing(t)
+	p.write("package.json", []byte(`{"name":"root","version":"1.0.0","private":true,"workspaces":["packages/*"]}`))
+	p.write("packages/widget/package.json", []byte(manifest))
+	p.write("packages/widget/index.js", nil)
+	p.write(".npmrc", []byte("@acme:registry="+p.registry.URL+"/\n"))
+	p.commit()
+	p.github()
+	p.named = false
+	p.env["npm_config_registry"] = "http://127.0.0.1:1"
+	writeFile(t, filepath.Join(p.home, ".npmrc"), []byte(strings.TrimPrefix(p.registry.URL, "http:")+"/:_authToken=${NODE_AUTH_TOKEN}\n"))
+	p.publish("packages/widget", "--watch", "--watch-timeout", "10s").want(0, "published to "+p.registry.URL, "a consumer can verify it")
 }
 
 // TestPublishDryRun does everything but the upload, and says that the signature is public.

@@ -50,6 +50,16 @@ func (f *signing) add(cmd *cobra.Command) {
 	}
 }
 
+// notes tells what opening the session had to tell, such as settings that were not taken.
+func (f *signing) notes(s *session) {
+	for _, n := range s.notes {
+		tell(s.env, "assay: warning: ", n.Message)
+	}
+	if source, stale := s.trust.Stale(); stale && !f.quiet {
+		tell(s.env, "assay: warning: ", "the trust root could not be refreshed ("+source.Reason+"): the last one that verified is used")
+	}
+}
+
 // services are the addresses to sign at.
 func (f *signing) services(s *session) (publish.Services, error) {
 	services := publish.PublicGood()

@@ -221,13 +221,21 @@ func (c *client) do(ctx context.Context, q call) (*answer, error) {
 		}
 		delay = max(delay, time.Duration(float64(wait)*(0.75+rand.Float64()/2)))
 		wait *= 4
-		timer := time.NewTimer(delay)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, delay) {
 			return nil, fmt.Errorf("%s: %w", q.op, context.Cause(ctx))
 		}
+	}
+}
+
+// pause waits, and reports whether it waited to the end.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }
 
@@ -249,7 +257,11 @@ func (c *client) once(ctx context.Context, q call) (*answer, error) {
 		if errors.Is(err, context.DeadlineExceeded) {
 			err = fmt.Errorf("no answer within %v", q.timeout)
 		}
-		return &ServiceError{Service: q.service, Op: q.op, URL: publicURL(q.url), Err: errors.New(c.secrets.hide(oneLine(err.Error(), 400)))}
+		var large *tooLargeError
+		if !errors.As(err, &large) {
+			err = errors.New(c.secrets.hide(oneLine(err.Error(), 400)))
+		}
+		return &ServiceError{Service: q.service, Op: q.op, URL: publicURL(q.url), Err: err}
 	}
 	req, err := http.NewRequestWithContext(ctx, q.method, q.url, bytes.NewReader(q.body))
 	if err != nil {
@@ -307,7 +319,9 @@ func (c *client) message(a *answer) string {
 
 // oneLine makes a foreign text fit for a message: one line, no control characters, not longer than max bytes.
 func oneLine(s string, max int) string {
-	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\ufffd"), func(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }), " ")
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "\ufffd"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r)
+	}), " ")
 	if len(s) > max {
 		s = strings.ToValidUTF8(s[:max], "") + "…"
 	}

@@ -332,7 +332,17 @@ func (j *Job) put(ctx context.Context, p *Package, body []byte, cred *credential
 		}
 		unsure := a == nil || a.status >= 500 || a.status == http.StatusRequestTimeout
 		conflict := a != nil && (a.status == http.StatusForbidden || a.status == http.StatusConflict)
-		if unsure || conflict {
+		looks := 0
+		switch {
+		case conflict && attempt > 1:
+			looks = 4 // an earlier attempt may have arrived, and what was read before may come from a cache for a while
+		case unsure || conflict:
+			looks = 1
+		}
+		for i := range looks {
+			if i > 0 && !pause(ctx, j.c.o.Wait<<(2*i)) {
+				break
+			}
 			if e, lookErr := j.lookAgain(ctx, p.ID()); lookErr == nil && e.found {
 				if sameBytes(e.integrity, p) {
 					return conflict && attempt == 1, nil
@@ -340,16 +350,13 @@ func (j *Job) put(ctx context.Context, p *Package, body []byte, cred *credential
 				return false, j.taken(p, e)
 			}
 		}
-		busy := a != nil && a.status == http.StatusTooManyRequests
+		// npm's registry answers 409 where two changes to one package meet.
+		busy := a != nil && (a.status == http.StatusTooManyRequests || a.status == http.StatusConflict)
 		if !unsure && !busy || attempt >= attempts {
 			return false, j.putError(p, a, err, cred)
 		}
 		j.warn("%v; trying again", err)
-		timer := time.NewTimer(j.c.o.Wait << (2 * (attempt - 1)))
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if !pause(ctx, j.c.o.Wait<<(2*(attempt-1))) {
 			return false, fmt.Errorf("publishing %s: %w", p.ID(), context.Cause(ctx))
 		}
 	}
@@ -398,7 +405,7 @@ func (j *Job) putError(p *Package, a *answer, err error, cred *credential) error
 		return no("provenance-refused", "the registry compares the provenance with package.json (repository), and wants a public repository and a hosted runner", "the registry refused the provenance")
 	case a.status == http.StatusRequestEntityTooLarge:
 		return no("too-large", "see what npm pack --dry-run lists, and leave out what nobody needs (\"files\" in package.json)", "the package is too large")
-	case a.status >= 400 && a.status < 500 && a.status != http.StatusTooManyRequests && a.status != http.StatusRequestTimeout:
+	case a.status >= 400 && a.status < 500 && a.status != http.StatusTooManyRequests && a.status != http.StatusConflict && a.status != http.StatusRequestTimeout:
 		return no("refused", "", "refused")
 	}
 	s.Hint = again + "; run it again, which is safe"

@@ -192,7 +192,6 @@ var (
 	gitlabClaims = []struct{ claim, variable string }{
 		{"project_path", "CI_PROJECT_PATH"}, {"project_id", "CI_PROJECT_ID"}, {"namespace_id", "CI_PROJECT_NAMESPACE_ID"}, {"sha", "CI_COMMIT_SHA"},
 		{"ref", "CI_COMMIT_REF_NAME"}, {"pipeline_source", "CI_PIPELINE_SOURCE"}, {"job_id", "CI_JOB_ID"}, {"pipeline_id", "CI_PIPELINE_ID"},
-		{"iss", "CI_SERVER_URL"},
 	}
 )
 
@@ -204,13 +203,19 @@ func (c *CI) agree(t *IDToken) error {
 		pairs = githubClaims
 	}
 	for _, p := range pairs {
-		value, set := c.env(p.variable)
-		if p.claim == "iss" && !set {
-			continue
-		}
+		value := c.get(p.variable)
 		if claim := t.Claim(p.claim); claim != "" && claim != value {
 			return refuse("environment-differs", "a step of the job changed the variable, or the token is another job's; consumers compare the two and would refuse the package",
 				"%s is %q, and the job's identity token says %q (%s)", p.variable, value, claim, p.claim)
+		}
+	}
+	if c.Provider == GitLab {
+		project := c.get("CI_PROJECT_URL")
+		if path := t.Claim("project_path"); path != "" && !strings.HasSuffix(project, "/"+path) {
+			return refuse("environment-differs", "", "CI_PROJECT_URL is %q, and the job's identity token says %q (project_path)", project, path)
+		}
+		if want := project + "/-/jobs/" + c.get("CI_JOB_ID"); c.get("CI_JOB_URL") != want {
+			return refuse("environment-differs", "", "CI_JOB_URL is %q, and this job is %q", c.get("CI_JOB_URL"), want)
 		}
 	}
 	return nil
