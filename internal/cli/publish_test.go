@@ -145,7 +145,7 @@ func TestPublishRefuses(t *testing.T) {
 		hint    string
 	}{
 		{"no CI", func(p *publishing) { delete(p.env, "GITHUB_ACTIONS") }, nil, 2, "neither GITHUB_ACTIONS nor GITLAB_CI", "GitHub Actions"},
-		{"no permission", func(p *publishing) { delete(p.env, "ACTIONS_ID_TOKEN_REQUEST_URL") }, nil, 2, "may not have an identity token", "id-token: write"},
+		{"no permission", func(p *publishing) { delete(p.env, "ACTIONS_ID_TOKEN_REQUEST_URL") }, nil, 2, "may not have an identity token", "\n    permissions:\n      contents: read\n      id-token: write\n"},
 		{"permission denied", func(p *publishing) {
 			p.sigstore.on("GET token", 0, answer(403, `{"message":"no"}`))
 		}, nil, 3, "answered 403", "id-token: write"},

@@ -130,7 +130,8 @@ func tell(env Environment, prefix, text string) {
 		if i > 0 {
 			prefix = "  "
 		}
-		fmt.Fprintf(env.Stderr, "%s%s\n", prefix, report.Escape(line))
+		rest := strings.TrimLeft(line, " ") // snippets are indented, and Escape shows runs of spaces
+		fmt.Fprintf(env.Stderr, "%s%s%s\n", prefix, line[:len(line)-len(rest)], report.Escape(rest))
 	}
 }
 
