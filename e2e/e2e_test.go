@@ -51,7 +51,13 @@ var (
 		s, err := stack.Start(context.Background(), bin)
 		if err == nil {
 			fmt.Printf("servers: %.1f s for the build, %.1f s until they answer\n", built.Sub(began).Seconds(), time.Since(built).Seconds())
-			stop = s.Close
+			stop = func() error {
+				var outside error
+				if hosts := s.Refused(); len(hosts) > 0 {
+					outside = fmt.Errorf("something beyond this machine was asked for: %q", hosts)
+				}
+				return errors.Join(outside, s.Close())
+			}
 		}
 		return s, err
 	})
@@ -64,8 +70,10 @@ var (
 		}
 		return file, nil
 	})
-	scratch string
-	stop    = func() error { return nil }
+	first        sync.Once
+	firstEntries [][]byte // the bundles whose entries are the first ones of Rekor v1 and of v2
+	scratch      string
+	stop         = func() error { return nil }
 )
 
 func TestMain(m *testing.M) {
@@ -109,6 +117,16 @@ func newDesk(t *testing.T) *desk {
 	if d.env, err = s.Environ(d.home); err != nil {
 		t.Fatal(err)
 	}
+	bin, err := filepath.Abs("npm/node_modules/.bin")
+	d.must(err)
+	d.env = append(d.env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+	first.Do(func() {
+		j := github("acme/first")
+		statement := d.statement(artifact{name: "@acme/first", version: "1.0.0"}, j)
+		for _, rekor := range []int{1, 2} {
+			firstEntries = append(firstEntries, d.signWithSigstoreGo(statement, d.Lab.Token(j.run, "sigstore"), rekor, rekor == 2))
+		}
+	})
 	return d
 }
 
@@ -156,7 +174,7 @@ func (d *desk) run(dir string, env []string, name string, args ...string) outcom
 	return outcome{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// npm runs the npm of e2e/npm, which is none of the machine's.
+// npm runs the npm of e2e/npm, which has nothing to do with the machine's.
 func (d *desk) npm(dir string, env []string, args ...string) outcome {
 	d.Helper()
 	cli, err := filepath.Abs("npm/node_modules/npm/bin/npm-cli.js")

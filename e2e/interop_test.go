@@ -85,9 +85,6 @@ func TestInterop(t *testing.T) {
 			t.Errorf("%s, %s, Rekor v%d: Assay says %q, sigstore-go %q", r.producer, r.ci, r.rekor, r.cells[0], r.cells[3])
 		}
 	}
-	if refused := d.Refused(); len(refused) > 0 {
-		t.Errorf("something outside of this machine was asked for: %q", refused)
-	}
 }
 
 // produce signs and publishes a package. The row's one cell says whether npm publish --provenance-file takes the bundle.
