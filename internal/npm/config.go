@@ -115,9 +115,16 @@ type setting struct {
 // A Config is npm's configuration, merged from all levels. It remembers which level each value came from.
 // It holds secrets, and prints none of them.
 type Config struct {
-	settings map[string][]setting // strongest last
-	named    map[string]bool      // normalised registries that others than the project name
-	env      map[string]string    // the variables beside npm_config_* that count, by lower-case name
+	settings map[string][]setting   // strongest last
+	named    map[string]bool        // normalised registries that others than the project name
+	plain    map[plainRegistry]bool // registries without TLS, by who names them
+	env      map[string]string      // the variables beside npm_config_* that count, by lower-case name
+}
+
+// A plainRegistry is a registry without TLS that a level names as registry or @scope:registry.
+type plainRegistry struct {
+	registry string // normalised
+	level    Level
 }
 
 // Format keeps every verb of package fmt from printing secrets.
@@ -227,6 +234,7 @@ func ParseConfig(sources []Source, env func(string) (string, bool)) (*Config, []
 		config: &Config{
 			settings: make(map[string][]setting),
 			named:    map[string]bool{PublicRegistry: true},
+			plain:    make(map[plainRegistry]bool),
 			env:      make(map[string]string),
 		},
 		env: env,
@@ -481,6 +489,9 @@ func (p *configParser) store(s rawSetting, key string, values []string) bool {
 		values = known
 	}
 	p.put(key, setting{values: values, level: s.level})
+	if t.kind == registryURL && strings.HasPrefix(values[0], "http:") {
+		p.config.plain[plainRegistry{values[0], s.level}] = true
+	}
 	return true
 }
 

@@ -461,7 +461,7 @@ func TestCredentials(t *testing.T) {
 	tests := []struct{ to, want string }{
 		{"https://token.example/x", "Bearer t1"},
 		{"https://token.example", "Bearer t1"},
-		{"http://token.example/x", "Bearer t1"},
+		{"http://token.example/x", ""}, // npm sends it
 		{"https://TOKEN.example:443/x", "Bearer t1"},
 		{"https://token.example/deep/x", "Bearer t2"},
 		{"https://token.example/deep", "Bearer t1"},
@@ -524,6 +524,63 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// TestCredentialsInTheClear: a project cannot have the user's token sent where everyone on the way reads it.
+func TestCredentialsInTheClear(t *testing.T) {
+	const token = "//corp.example/:_authToken=SECRET"
+	for _, tt := range []struct {
+		name    string
+		sources []npm.Source
+		to      string
+		sent    bool
+	}{
+		{"npm's registry, by the project", []npm.Source{source(npm.LevelUser, "//registry.npmjs.org/:_authToken=SECRET"), source(npm.LevelProject, "registry=http://registry.npmjs.org/")},
+			"http://registry.npmjs.org/x", false},
+		{"no level", []npm.Source{source(npm.LevelUser, token)}, "http://corp.example/x", false},
+		{"https", []npm.Source{source(npm.LevelUser, token)}, "https://corp.example/x", true},
+		{"https where the project says http", []npm.Source{source(npm.LevelUser, token), source(npm.LevelProject, "registry=http://corp.example/")}, "https://corp.example/x", true},
+		{"by the project", []npm.Source{source(npm.LevelUser, token), source(npm.LevelProject, "registry=http://corp.example/")}, "http://corp.example/x", false},
+		{"by the project for a scope", []npm.Source{source(npm.LevelUser, token), source(npm.LevelProject, "@a:registry=http://corp.example/")}, "http://corp.example/x", false},
+		{"https by the user", []npm.Source{source(npm.LevelUser, token, "registry=https://corp.example")}, "http://corp.example/x", false},
+		{"by the user", []npm.Source{source(npm.LevelUser, token, "registry=http://corp.example/")}, "http://corp.example/x", true},
+		{"by the user for a scope", []npm.Source{source(npm.LevelUser, token, "@a:registry=http://CORP.example:80")}, "http://corp.example/x", true},
+		{"by the user, and overridden", []npm.Source{source(npm.LevelUser, token, "registry=http://corp.example/"), source(npm.LevelProject, "registry=https://other.example/")}, "http://corp.example/x", true},
+		{"another path", []npm.Source{source(npm.LevelUser, token, "registry=http://corp.example/npm/")}, "http://corp.example/attacker/x.tgz", false},
+		{"another path by dots", []npm.Source{source(npm.LevelUser, token, "registry=http://corp.example/npm/")}, "http://corp.example/npm/%2e%2e/attacker/x.tgz", false},
+		{"another port", []npm.Source{source(npm.LevelUser, "//corp.example:81/:_authToken=SECRET", "registry=http://corp.example/")}, "http://corp.example:81/x", false},
+		{"by another level", []npm.Source{source(npm.LevelGlobal, token), source(npm.LevelUser, "registry=http://corp.example/")}, "http://corp.example/x", false},
+		{"token and registry from the environment", []npm.Source{npm.EnvSource([]string{"npm_config_registry=http://corp.example/", "npm_config_" + token})}, "http://corp.example/x", true},
+		{"token from the environment", []npm.Source{npm.EnvSource([]string{"npm_config_" + token}), source(npm.LevelProject, "registry=http://corp.example/")}, "http://corp.example/x", false},
+		{"the project's own token", []npm.Source{source(npm.LevelProject, token, "registry=http://corp.example/")}, "http://corp.example/x", true},
+		{"the project's own token, unnamed", []npm.Source{source(npm.LevelProject, token)}, "http://corp.example/x", false},
+		{"the project's own token, named by the user", []npm.Source{source(npm.LevelProject, token), source(npm.LevelUser, "registry=http://corp.example/")}, "http://corp.example/x", false},
+		{"the user's, by the project", []npm.Source{source(npm.LevelProject, "//corp.example/:_authToken=${T}", "registry=http://corp.example/"), source(npm.LevelUser, "registry=https://corp.example/")}, "http://corp.example/x", false},
+		{"the user's, by both", []npm.Source{source(npm.LevelProject, "//corp.example/:_authToken=${T}"), source(npm.LevelUser, "registry=http://corp.example/")}, "http://corp.example/x", true},
+		{"localhost", []npm.Source{source(npm.LevelUser, "//localhost:4873/:_authToken=SECRET")}, "http://localhost:4873/x", true},
+		{"127.0.0.2", []npm.Source{source(npm.LevelUser, "//127.0.0.2:4873/:_authToken=SECRET")}, "http://127.0.0.2:4873/x", true},
+		{"no localhost", []npm.Source{source(npm.LevelUser, "//localhost.example/:_authToken=SECRET")}, "http://localhost.example/x", false},
+	} {
+		c, _, err := npm.ParseConfig(tt.sources, func(name string) (string, bool) { return "SECRET", name == "T" })
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if tt.sent {
+			want = "Bearer SECRET"
+		}
+		if got := header(t, c, tt.to); got != want {
+			t.Errorf("%s: to %s goes %q, want %q", tt.name, tt.to, got, want)
+		}
+		if tarball, _ := c.TarballCredentials("x", mustURL(t, tt.to)); tarball.Authorization != want {
+			t.Errorf("%s: with the tarball at %s goes %q, want %q", tt.name, tt.to, tarball.Authorization, want)
+		}
+	}
+	// A weaker level's credential, which may be sent, stands where a stronger one's may not.
+	c := parse(t, nil, nil, source(npm.LevelGlobal, "//corp.example/:_authToken=global", "@a:registry=http://corp.example"), source(npm.LevelUser, token))
+	if got := header(t, c, "http://corp.example/x"); got != "Bearer global" {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTarballCredentials(t *testing.T) {
 	c := parse(t, nil, nil, source(npm.LevelUser,
 		"registry=https://npm.example/registry/", "//npm.example/registry/:_authToken=t1",
@@ -533,6 +590,8 @@ func TestTarballCredentials(t *testing.T) {
 		{"x", "https://npm.example/registry/x/-/x-1.0.0.tgz", "Bearer t1"},
 		{"x", "https://npm.example/files/x.tgz", "Bearer t1"},
 		{"x", "http://npm.example/files/x.tgz", ""},
+		{"x", "http://npm.example/registry/x/-/x-1.0.0.tgz", ""},
+		{"x", "http://cdn.example/x.tgz", ""},
 		{"x", "https://npm.example:8443/files/x.tgz", ""},
 		{"x", "https://evil.example/x.tgz", ""},
 		{"x", "https://acme.example/files/x.tgz", ""},
@@ -562,7 +621,10 @@ func TestCredentialsLikeNPM(t *testing.T) {
 		"//a.example/:_authToken=t1", "//a.example/x/:_auth=dTpw", "//a.example/x/y:username=u", "//a.example/x/y:_password=cA==",
 		"//a.example/x/y/:username=only", "//a.example:81/:_authToken=t2", "//b.example:_authToken=t3", "//b.example/p//q/:_authToken=t4",
 	}
-	c := parse(t, nil, nil, source(npm.LevelUser, lines...))
+	// npm sends over http what it would over https; here only where the user says http.
+	c := parse(t, nil, nil, source(npm.LevelUser, append([]string{
+		"@p:registry=http://a.example/", "@q:registry=http://a.example:81/", "@r:registry=http://a.example:443/", "@s:registry=http://b.example/",
+	}, lines...)...))
 	var urls []string
 	for _, scheme := range []string{"https", "http"} {
 		for _, host := range []string{"a.example", "A.example", "a.example:80", "a.example:81", "a.example:443", "b.example", "c.example"} {

@@ -3,6 +3,7 @@ package npm
 import (
 	"encoding/base64"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"strings"
 )
@@ -98,15 +99,23 @@ func (c *Config) namedNear(registry string) bool {
 
 // Credentials returns what the configuration holds for a request to u. The key that matches the longest
 // part of u's path wins; of one key _authToken counts before _auth, and that before username and
-// _password; a client certificate goes with any of them. As in npm the scheme makes no difference, but host
-// and port have to be the key's own. What a project's file took from the environment goes only to a named
-// registry, scheme included. ok is false where nothing matches.
+// _password; a client certificate goes with any of them. Host and port have to be the key's own. What a
+// project's file took from the environment goes only to a named registry, scheme included. ok is false where
+// nothing matches.
+//
+// A key says nothing of the scheme, and npm sends what it holds over http as well as over https. Here nothing
+// goes over http, where everyone on the way reads it, unless the level that holds it names, as registry or
+// @scope:registry, an http registry that u lies in: otherwise a project's file could have the user's token
+// sent in the clear by saying http where the user says https, and so could the URL of a tarball. That holds
+// for the project's own credentials too. Requests that stay on this machine (localhost, 127.0.0.0/8, ::1)
+// are exempt.
 // Source: npm-registry-fetch, auth (regFromURI).
 func (c *Config) Credentials(u *url.URL) (Credentials, bool) { return c.credentials(u, u) }
 
 // TarballCredentials returns what goes with a request for a package's tarball at u: the credentials for
 // u, or else, if u is on the host of the package's registry, the registry's. Unlike in npm the latter are
-// not sent over http if the registry has https: where the tarball lies is the registry's word, or a lockfile's.
+// not sent over http if the registry has https: where the tarball lies is the registry's word, or a
+// lockfile's. For the former holds what [Config.Credentials] says of http.
 // Source: npm-registry-fetch, auth (getAuth).
 func (c *Config) TarballCredentials(name string, u *url.URL) (Credentials, bool) {
 	if found, ok := c.Credentials(u); ok {
@@ -133,10 +142,20 @@ func (c *Config) credentials(lookup, target *url.URL) (Credentials, bool) {
 	if err != nil {
 		return Credentials{}, false
 	}
-	towardsNamed := c.isNamedTarget(target)
+	towardsNamed, inTheClear := c.isNamedTarget(target), target == nil || target.Scheme != "https" && !isLoopback(target.Hostname())
 	// The last segment goes, then the slash before it, and so on: //host/a/b, //host/a/, //host/a, //host/, //host.
 	for key := "//" + host + cleanPath(lookup); len(key) > len("//"); {
-		get := func(part string) string { return c.credential(key+part, towardsNamed) }
+		get := func(part string) string {
+			return c.credential(key+part, func(s setting) bool {
+				switch {
+				case s.towardsNamed:
+					return towardsNamed // by others than the project, and with this scheme
+				case inTheClear:
+					return c.isPlainTarget(target, s.level)
+				}
+				return true
+			})
+		}
 		var found Credentials
 		token, auth, username, password := get(":_authToken"), get(":_auth"), get(":username"), get(":_password")
 		switch {
@@ -164,17 +183,16 @@ func (c *Config) credentials(lookup, target *url.URL) (Credentials, bool) {
 }
 
 // credential returns the strongest value of a key that may be sent, "" for none.
-func (c *Config) credential(key string, towardsNamed bool) string {
+func (c *Config) credential(key string, may func(setting) bool) string {
 	settings := c.settings[key]
 	for i := len(settings) - 1; i >= 0; i-- {
 		s := settings[i]
-		if s.towardsNamed && !towardsNamed {
-			continue
-		}
 		if s.unset {
 			return ""
 		}
-		return s.values[0]
+		if may(s) {
+			return s.values[0]
+		}
 	}
 	return ""
 }
@@ -182,20 +200,37 @@ func (c *Config) credential(key string, towardsNamed bool) string {
 // isNamedTarget reports whether a request to u goes to a named registry: same scheme, host and port, at
 // or below its path.
 func (c *Config) isNamedTarget(u *url.URL) bool {
-	if u == nil {
-		return false
-	}
-	host, err := urlHost(u)
-	if err != nil {
-		return false
-	}
-	target := u.Scheme + "://" + host + cleanPath(u)
 	for named := range c.named {
-		if underPath(target, named) {
+		if liesIn(u, named) {
 			return true
 		}
 	}
 	return false
+}
+
+// isPlainTarget reports whether a request to u goes to an http registry that a level names.
+func (c *Config) isPlainTarget(u *url.URL, level Level) bool {
+	for p := range c.plain {
+		if p.level == level && liesIn(u, p.registry) {
+			return true
+		}
+	}
+	return false
+}
+
+// liesIn reports whether u has the scheme, host and port of a normalised registry and lies at or below its path.
+func liesIn(u *url.URL, registry string) bool {
+	if u == nil {
+		return false
+	}
+	host, err := urlHost(u)
+	return err == nil && underPath(u.Scheme+"://"+host+cleanPath(u), registry)
+}
+
+// isLoopback reports whether requests to a host stay on this machine.
+func isLoopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && addr.Unmap().IsLoopback()
 }
 
 // decodeBase64Lenient decodes as Node's Buffer.from does: either alphabet, padding or not, ending at
