@@ -48,7 +48,11 @@ func TestClient(t *testing.T) {
 			var n atomic.Int64
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { tt.serve(n.Add(1), w, r) }))
 			defer s.Close()
-			c, err := newClient(HTTPOptions{Timeout: 50 * time.Millisecond, Wait: time.Millisecond})
+			timeout := 30 * time.Second
+			if strings.HasPrefix(tt.name, "slow") {
+				timeout = 50 * time.Millisecond
+			}
+			c, err := newClient(HTTPOptions{Timeout: timeout, Wait: time.Millisecond})
 			if err != nil {
 				t.Fatal(err)
 			}
