@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/bundle"
+	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/sign"
 	"github.com/sigstore/sigstore-go/pkg/verify"
@@ -296,8 +297,8 @@ func (d *desk) signWithSigstoreGo(statement []byte, token string, rekor int, sta
 	return text
 }
 
-// verifyWithSigstoreGo verifies a provenance for a tarball's digest.
-func verifyWithSigstoreGo(trustedRoot, text []byte, sha512 []byte) error {
+// verifyWithSigstoreGo verifies that a job signed a provenance for a tarball's digest.
+func verifyWithSigstoreGo(trustedRoot, text, sha512 []byte, run lab.CI) error {
 	trust, err := root.NewTrustedRootFromJSON(trustedRoot)
 	if err != nil {
 		return err
@@ -310,7 +311,21 @@ func verifyWithSigstoreGo(trustedRoot, text []byte, sha512 []byte) error {
 	if err := b.UnmarshalJSON(text); err != nil {
 		return err
 	}
-	_, err = v.Verify(&b, verify.NewPolicy(verify.WithArtifactDigest("sha512", sha512), verify.WithoutIdentitiesUnsafe()))
+	const issuer, source = 8, 12 // extensions of Fulcio's certificates
+	want := run.Identity()
+	san, err := verify.NewSANMatcher(want.SAN, "")
+	if err != nil {
+		return err
+	}
+	by, err := verify.NewIssuerMatcher(want.Extensions[issuer], "")
+	if err != nil {
+		return err
+	}
+	id, err := verify.NewCertificateIdentity(san, by, certificate.Extensions{SourceRepositoryURI: want.Extensions[source]})
+	if err != nil {
+		return err
+	}
+	_, err = v.Verify(&b, verify.NewPolicy(verify.WithArtifactDigest("sha512", sha512), verify.WithCertificateIdentity(id)))
 	return err
 }
 

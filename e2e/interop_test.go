@@ -21,13 +21,28 @@ type cell string
 // A row is a package, and what each consumer says of it.
 type row struct {
 	producer, ci string
-	rekor        int
+	log          logged
 	impossible   string // why there is no such package
 	cells        []cell
 
 	artifact artifact
 	job      job
 }
+
+// logged is what vouches for the time of a signature.
+type logged struct {
+	text    string
+	rekor   int
+	stamped bool // there is a signed timestamp too
+	intoto  bool // in the form of 2023: entry of kind intoto 0.0.2, bundle v0.2
+}
+
+var (
+	v1        = logged{text: "Rekor v1", rekor: 1}
+	v1Stamped = logged{text: "Rekor v1, timestamp", rekor: 1, stamped: true}
+	v1Intoto  = logged{text: "Rekor v1, intoto 0.0.2", rekor: 1, intoto: true}
+	v2        = logged{text: "Rekor v2, timestamp", rekor: 2, stamped: true}
+)
 
 // A table is what is written down.
 type table struct {
@@ -42,10 +57,12 @@ func TestInterop(t *testing.T) {
 	var signed, made table
 
 	for _, producer := range []string{"npm", "Assay", "sigstore-go"} {
-		for _, rekor := range []int{1, 2} {
+		for _, log := range []logged{v1, v1Stamped, v2} {
+			if producer == "npm" && log == v1Stamped {
+				continue // what npm cannot do is written down once, under v2
+			}
 			for _, newJob := range jobs {
-				r := d.produce(producer, rekor, newJob)
-				signed.rows = append(signed.rows, r)
+				signed.rows = append(signed.rows, d.produce(producer, log, newJob))
 			}
 		}
 	}
@@ -67,7 +84,7 @@ func TestInterop(t *testing.T) {
 		}
 		spec := r.artifact.spec()
 		published := r.cells[0]
-		r.cells = []cell{d.assayVerifies(r), audited[spec], published, sigstoreGo(d.TrustedRoot, bundles[spec], r.artifact.sha512[:])}
+		r.cells = []cell{d.assayVerifies(r), audited[spec], published, sigstoreGo(d.TrustedRoot, bundles[spec], r)}
 		for _, n := range node {
 			r.cells = append(r.cells, cell(n.Results[spec]))
 		}
@@ -78,23 +95,23 @@ func TestInterop(t *testing.T) {
 
 	// Whatever else the document may say: these have to work.
 	for _, r := range signed.rows {
-		if r.rekor == 1 && slices.ContainsFunc(r.cells, func(c cell) bool { return c != "" }) {
-			t.Errorf("%s, %s, Rekor v1: %q", r.producer, r.ci, r.cells)
+		if r.log.rekor == 1 && slices.ContainsFunc(r.cells, func(c cell) bool { return c != "" }) {
+			t.Errorf("%s, %s, %s: %q", r.producer, r.ci, r.log.text, r.cells)
 		}
 		if r.impossible == "" && (r.cells[0] != "" || r.cells[3] != "") {
-			t.Errorf("%s, %s, Rekor v%d: Assay says %q, sigstore-go %q", r.producer, r.ci, r.rekor, r.cells[0], r.cells[3])
+			t.Errorf("%s, %s, %s: Assay says %q, sigstore-go %q", r.producer, r.ci, r.log.text, r.cells[0], r.cells[3])
 		}
 	}
 }
 
 // produce signs and publishes a package. The row's one cell says whether npm publish --provenance-file takes the bundle.
-func (d *desk) produce(producer string, rekor int, newJob func(string) job) *row {
+func (d *desk) produce(producer string, log logged, newJob func(string) job) *row {
 	d.Helper()
-	name := fmt.Sprintf("%s-v%d", strings.ToLower(producer), rekor)
+	name := fmt.Sprintf("%s-v%d-%v", strings.ToLower(producer), log.rekor, log.stamped)
 	j := newJob("acme/" + name)
-	r := &row{producer: producer, ci: j.ci, rekor: rekor, job: j}
-	if producer == "npm" && rekor == 2 {
-		r.impossible = "npm 11 signs into the public Rekor v1 only: neither address nor API version can be set"
+	r := &row{producer: producer, ci: j.ci, log: log, job: j}
+	if producer == "npm" && log != v1 {
+		r.impossible = "npm 11 signs into the public Rekor v1 only and asks no timestamp authority: neither can be set"
 		return r
 	}
 	a := d.pack("@acme/"+name+"-"+strings.ToLower(j.ci), "1.0.0", j)
@@ -110,14 +127,18 @@ func (d *desk) produce(producer string, rekor int, newJob func(string) job) *row
 		d.Lab.Unpublish(a.name, a.version) // to see it published once more, with its bundle in a file
 	case "Assay":
 		args := []string{"attest", a.file, "-o", file, "--trusted-root", filepath.Join(d.home, "trusted_root.json")}
-		if rekor == 2 { // for v1 it needs no addresses: they are npm's
-			args = append(args, "--rekor-version", "2", "--rekor-url", d.RekorV2, "--tsa-url", d.TSA)
+		// For v1 it needs no address: the default is npm's.
+		if log.stamped {
+			args = append(args, "--tsa-url", d.TSA)
+		}
+		if log.rekor == 2 {
+			args = append(args, "--rekor-version", "2", "--rekor-url", d.RekorV2)
 		}
 		if out := d.assay(d.home, j.environ(d.Issuers), args...); out.code != 0 {
-			d.Fatalf("assay attest, %s, Rekor v%d: %v", j.ci, rekor, out)
+			d.Fatalf("assay attest, %s, %s: %v", j.ci, log.text, out)
 		}
 	case "sigstore-go":
-		d.write(file, d.signWithSigstoreGo(d.statement(a, j), d.Lab.Token(j.run, "sigstore"), rekor, rekor == 2))
+		d.write(file, d.signWithSigstoreGo(d.statement(a, j), d.Lab.Token(j.run, "sigstore"), log.rekor, log.stamped))
 	}
 	out := d.npm(d.home, nil, "publish", a.file, "--provenance-file", file, "--access", "public")
 	r.cells = []cell{""}
@@ -214,8 +235,8 @@ func refused(out outcome) cell {
 	return cell(text[:min(len(text), 400)])
 }
 
-func sigstoreGo(trustedRoot, bundle, sha512 []byte) cell {
-	if err := verifyWithSigstoreGo(trustedRoot, bundle, sha512); err != nil {
+func sigstoreGo(trustedRoot, bundle []byte, r *row) cell {
+	if err := verifyWithSigstoreGo(trustedRoot, bundle, r.artifact.sha512[:], r.job.run); err != nil {
 		return cell(err.Error())
 	}
 	return ""
@@ -236,13 +257,17 @@ func (d *desk) labTable(jobs []func(string) job) table {
 
 	var made table
 	bundles := map[string]json.RawMessage{}
-	for _, rekor := range []int{1, 2} {
+	for i, log := range []logged{v1, v1Stamped, v1Intoto, v2} {
 		for _, newJob := range jobs {
 			j := newJob("acme/made")
-			r := &row{producer: "lab", ci: j.ci, rekor: rekor, job: j}
-			release := lab.Release{Package: lab.Package{Name: fmt.Sprintf("@acme/made-%s-v%d", strings.ToLower(j.ci), rekor), Version: "1.0.0"}, CI: j.run}
-			if rekor == 2 {
-				release.Log, release.Timestamp = l.RekorV2, true
+			r := &row{producer: "lab", ci: j.ci, log: log, job: j}
+			release := lab.Release{Package: lab.Package{Name: fmt.Sprintf("@acme/made-%s-%d", strings.ToLower(j.ci), i), Version: "1.0.0"}, CI: j.run}
+			release.Timestamp = log.stamped
+			if log.intoto {
+				release.Kind, release.MediaType = lab.Intoto, lab.MediaTypeV02
+			}
+			if log.rekor == 2 {
+				release.Log = l.RekorV2
 			}
 			pub, err := l.Publish(release)
 			d.must(err)
@@ -253,11 +278,7 @@ func (d *desk) labTable(jobs []func(string) job) table {
 		}
 	}
 	audited := d.auditSignatures(env, made.rows)
-	hint := map[string]string{}
-	for _, k := range []*lab.RegistryKey{l.Key} {
-		hint[k.ID] = pemText(k.SPKI())
-	}
-	node := d.verifyWithNode(l.TrustedRoot(), hint, bundles)
+	node := d.verifyWithNode(l.TrustedRoot(), map[string]string{l.Key.ID: pemText(l.Key.SPKI())}, bundles)
 	made.consumers = []string{"`assay verify`", "`npm audit signatures`", "sigstore-go"}
 	for _, n := range node {
 		made.consumers = append(made.consumers, n.Package+" "+n.Version)
@@ -268,7 +289,7 @@ func (d *desk) labTable(jobs []func(string) job) table {
 		if out := d.assay(home, env, "verify", spec, "--trusted-root", root, "--registry-keys", keys); out.code != 0 {
 			verified = refused(out)
 		}
-		r.cells = []cell{verified, audited[spec], sigstoreGo(l.TrustedRoot(), bundles[spec], r.artifact.sha512[:])}
+		r.cells = []cell{verified, audited[spec], sigstoreGo(l.TrustedRoot(), bundles[spec], r)}
 		for _, n := range node {
 			c := cell(n.Results[spec])
 			if publish := n.Results["publish "+spec]; publish != "" {
@@ -276,8 +297,8 @@ func (d *desk) labTable(jobs []func(string) job) table {
 			}
 			r.cells = append(r.cells, c)
 		}
-		if r.rekor == 1 && slices.ContainsFunc(r.cells, func(c cell) bool { return c != "" }) {
-			d.Errorf("lab, %s, Rekor v1: %q", r.ci, r.cells)
+		if r.log.rekor == 1 && slices.ContainsFunc(r.cells, func(c cell) bool { return c != "" }) {
+			d.Errorf("lab, %s, %s: %q", r.ci, r.log.text, r.cells)
 		}
 	}
 	return made
@@ -285,7 +306,7 @@ func (d *desk) labTable(jobs []func(string) job) table {
 
 // because explains refusals, by what the consumer says.
 var because = []struct{ says, why string }{
-	{"digest mismatch", "the verifier compares the digest in an entry of kind hashedrekord 0.0.2 with the payload's, and not with that of what the envelope's signature is over (the pre-authentication encoding), as Rekor v2 demands it; later versions do"},
+	{"digest mismatch", "the verifier compares the digest in an entry of kind hashedrekord 0.0.2 with the payload's, and not with that of what the envelope's signature is over (the pre-authentication encoding), as Rekor v2 demands it. Later versions of @sigstore/verify compare it with that"},
 }
 
 // compareDocument writes docs/interop.md, or compares it with what it would write.
@@ -352,7 +373,7 @@ func (r *reasons) number(text string) int {
 func (t *table) markdown(b *strings.Builder, why *reasons) {
 	fmt.Fprintf(b, "| signed by | job | log | %s |\n|%s\n", strings.Join(t.consumers, " | "), strings.Repeat(" --- |", 3+len(t.consumers)))
 	for _, r := range t.rows {
-		fmt.Fprintf(b, "| %s | %s | Rekor v%d |", r.producer, r.ci, r.rekor)
+		fmt.Fprintf(b, "| %s | %s | %s |", r.producer, r.ci, r.log.text)
 		for i := range t.consumers {
 			switch {
 			case r.impossible != "":
@@ -368,13 +389,13 @@ func (t *table) markdown(b *strings.Builder, why *reasons) {
 }
 
 func explain(c cell) string {
-	text := "“" + strings.Join(strings.Fields(string(c)), " ") + "”"
+	text := strings.Join(strings.Fields(string(c)), " ")
 	for _, e := range because {
 		if strings.Contains(text, e.says) {
-			return text + ": " + e.why + "."
+			return "“" + e.says + "”: " + e.why + "."
 		}
 	}
-	return text
+	return "“" + text + "”"
 }
 
 // nodeVersion is the version of an installed npm package.

@@ -29,8 +29,8 @@ const (
 	oidSCTs         = "1.3.6.1.4.1.11129.2.4.2"
 )
 
-// certificate asks a Fulcio for a certificate.
-func certificate(t *testing.T, base, token, subject string, key *ecdsa.PrivateKey) *x509.Certificate {
+// fulcioCertificate asks a Fulcio for a certificate.
+func fulcioCertificate(t *testing.T, base, token, subject string, key *ecdsa.PrivateKey) *x509.Certificate {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key.Public())
 	if err != nil {
@@ -99,8 +99,8 @@ func TestCertificates(t *testing.T) {
 				t.Fatal(err)
 			}
 			token := d.Lab.Token(tt.run, "sigstore")
-			real := certificate(t, d.Fulcio, token, tt.subject, key)
-			made := certificate(t, d.Issuers.URL+lab.PathFulcio, token, tt.subject, key)
+			real := fulcioCertificate(t, d.Fulcio, token, tt.subject, key)
+			made := fulcioCertificate(t, d.Issuers.URL+lab.PathFulcio, token, tt.subject, key)
 			if diff := cmp.Diff(extensions(real), extensions(made)); diff != "" {
 				t.Errorf("extensions (-Fulcio +lab):\n%s", diff)
 			}
@@ -245,7 +245,7 @@ func TestLogs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		leaf := certificate(t, d.Fulcio, d.Lab.Token(j.run, "sigstore"), lab.GitHub("acme/logs").Subject, key)
+		leaf := fulcioCertificate(t, d.Fulcio, d.Lab.Token(j.run, "sigstore"), lab.GitHub("acme/logs").Subject, key)
 		proposed := map[string]any{"apiVersion": "0.0.1", "kind": "dsse", "spec": map[string]any{"proposedContent": map[string]any{
 			"envelope":  envelope(t, b.Envelope.Payload, b.Envelope.PayloadType, key),
 			"verifiers": []string{base64Text(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}))},

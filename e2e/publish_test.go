@@ -166,7 +166,7 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("assay verify: %v", out)
 			}
 			said["assay"] = out.code != 0
-			said["sigstore-go"] = verifyWithSigstoreGo(d.TrustedRoot, tt.bundle, a.sha512[:]) != nil
+			said["sigstore-go"] = verifyWithSigstoreGo(d.TrustedRoot, tt.bundle, a.sha512[:], j.run) != nil
 			for _, n := range node {
 				said["@sigstore/verify "+n.Version] = n.Results[tt.name] != ""
 			}
@@ -181,13 +181,23 @@ func TestRefusals(t *testing.T) {
 			}
 		})
 	}
+	t.Run("another job", func(t *testing.T) {
+		file := d.write("bundle.json", good)
+		out := d.assay(d.home, nil, append([]string{"verify", a.file, "--bundle", file, "--repo", "acme/other"}, d.trusted()...)...)
+		if out.code != 1 {
+			t.Errorf("assay verify: %v", out)
+		}
+		if verifyWithSigstoreGo(d.TrustedRoot, good, a.sha512[:], lab.GitHub("acme/other")) == nil {
+			t.Error("sigstore-go accepts it")
+		}
+	})
 	t.Run("another tarball", func(t *testing.T) {
 		changed := d.pack("@acme/refused", "1.0.1", j)
 		file := d.write("bundle.json", good)
 		if out := d.assay(d.home, nil, append([]string{"verify", changed.file, "--bundle", file}, d.trusted()...)...); out.code != 1 {
 			t.Errorf("assay verify: %v", out)
 		}
-		if verifyWithSigstoreGo(d.TrustedRoot, good, changed.sha512[:]) == nil {
+		if verifyWithSigstoreGo(d.TrustedRoot, good, changed.sha512[:], j.run) == nil {
 			t.Error("sigstore-go accepts it")
 		}
 		if out := d.npm(d.home, nil, "publish", changed.file, "--provenance-file", file, "--access", "public"); out.code == 0 {
@@ -232,7 +242,7 @@ func TestFirstEntry(t *testing.T) {
 		if b := parse(t, d.TrustedRoot, text); b.Entries[0].LogIndex != 0 {
 			t.Errorf("Rekor v%d: index %d", i+1, b.Entries[0].LogIndex)
 		}
-		if err := verifyWithSigstoreGo(d.TrustedRoot, text, make([]byte, 64)); err != nil {
+		if err := verifyWithSigstoreGo(d.TrustedRoot, text, make([]byte, 64), lab.GitHub("acme/first")); err != nil {
 			t.Errorf("Rekor v%d: sigstore-go: %v", i+1, err)
 		}
 		bundles[fmt.Sprint("v", i+1)] = text

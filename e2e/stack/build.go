@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // A program is what has to be built: a package of one of the modules beside this one. They are modules of their own
@@ -122,13 +123,14 @@ func removeOthers(cache, key string) error {
 		return err
 	}
 	entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return !e.IsDir() || len(e.Name()) != len(key) || e.Name() == key })
-	age := func(e fs.DirEntry) int64 {
-		if info, err := e.Info(); err == nil {
-			return info.ModTime().UnixNano()
+	built := func(e fs.DirEntry) time.Time {
+		info, err := e.Info()
+		if err != nil {
+			return time.Time{} // it has gone already
 		}
-		return 0
+		return info.ModTime()
 	}
-	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return int(age(b)/1e9 - age(a)/1e9) })
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return built(b).Compare(built(a)) })
 	for i, e := range entries {
 		if i > 0 {
 			if err := os.RemoveAll(filepath.Join(cache, e.Name())); err != nil {

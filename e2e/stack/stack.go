@@ -189,12 +189,12 @@ func (s *Stack) configure(tree string) error {
 		Metadata map[string]any `yaml:"ci-issuer-metadata"`
 	}
 	if err := yaml.Unmarshal(released, &config); err != nil {
-		return fmt.Errorf("Fulcio's own configuration: %w", err)
+		return fmt.Errorf("reading Fulcio's own configuration: %w", err)
 	}
 	issuers := map[string]any{}
 	for issuer, provider := range map[string]string{lab.IssuerGitHub: "github-workflow", lab.IssuerGitLab: "gitlab-pipeline"} {
 		if config.Metadata[provider] == nil {
-			return fmt.Errorf("Fulcio's own configuration has no %s", provider)
+			return fmt.Errorf("no %s in Fulcio's own configuration", provider)
 		}
 		issuers[issuer] = map[string]string{"issuer-url": issuer, "client-id": "sigstore", "type": "ci-provider", "ci-provider": provider}
 	}
