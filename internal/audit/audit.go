@@ -21,6 +21,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"assay/internal/budget"
 	"assay/internal/evidence"
 	"assay/internal/npm"
 	"assay/internal/policy"
@@ -114,17 +115,13 @@ func NewRunner(o Options) *Runner {
 func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	rep := report.New()
 	rep.Packages = make([]report.Package, len(targets))
-	evidences := make([]*evidence.Evidence, len(targets))
+	quotes := make([]quote, len(targets))
 	work := make(chan int)
 	var group sync.WaitGroup
 	for range min(r.o.Concurrency, max(1, len(targets))) {
 		group.Go(func() {
 			for i := range work {
-				row, ev := r.one(ctx, &targets[i])
-				rep.Packages[i] = row
-				if r.o.IncludeAttestations || row.Verdict == verify.Invalid {
-					evidences[i] = ev
-				}
+				rep.Packages[i], quotes[i] = r.one(ctx, &targets[i])
 				if r.o.Done != nil {
 					r.o.Done()
 				}
@@ -136,7 +133,7 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	}
 	close(work)
 	group.Wait()
-	r.fillNPM(rep, evidences)
+	r.fillNPM(rep, quotes)
 	slices.SortStableFunc(rep.Packages, func(a, b report.Package) int {
 		return cmp.Or(
 			cmp.Compare(a.Name, b.Name),
@@ -152,8 +149,10 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 		Keys: string(r.o.Trust.KeysSource.Origin), KeysSHA256: r.keysDigest,
 	}
 	r.noteStripped(rep)
-	if s, stale := r.o.Trust.Stale(); stale {
+	if s := r.o.Trust.RootSource; s.Stale {
 		rep.Trust.Stale, rep.Trust.Detail = trust.ReasonStale, s.Reason
+	} else if s := r.o.Trust.KeysSource; s.Stale && r.o.Collector != nil {
+		r.note("registry-keys-stale", "npm's registry keys could not be refreshed; the last ones that verified are used")
 	}
 	r.mu.Lock()
 	rep.Notes = append(rep.Notes, r.notes...)
@@ -189,11 +188,11 @@ func (r *Runner) noteStripped(rep *report.Report) {
 	}
 }
 
-// one looks at one target. The evidence comes back for those parts of the report that quote it.
-func (r *Runner) one(ctx context.Context, t *Target) (report.Package, *evidence.Evidence) {
+// one looks at one target.
+func (r *Runner) one(ctx context.Context, t *Target) (report.Package, quote) {
 	rt := r.registry(ctx, t.Package.Registry)
 	options := rt.options
-	out, ev := r.outcome(ctx, t, rt, options)
+	out, quoted := r.outcome(ctx, t, rt, options)
 	decision, findings := r.o.Policy.Decide(out, r.o.Filter, t.Oddity)
 	row := report.Package{
 		Name: t.Package.ID.Name, Version: t.Package.ID.Version, PURL: t.Package.ID.PURL(), Registry: t.Package.Registry,
@@ -216,14 +215,15 @@ func (r *Runner) one(ctx context.Context, t *Target) (report.Package, *evidence.
 	if row.Further == nil {
 		row.Further = []string{}
 	}
-	return row, ev
+	return row, quoted
 }
 
 // outcome collects and verifies, using what an earlier run found where every input is the same.
-func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, options verify.Options) (*verify.Outcome, *evidence.Evidence) {
+func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, options verify.Options) (*verify.Outcome, quote) {
 	if t.Evidence != nil {
 		options.BundleGiven = true
-		return r.verify(t, t.Evidence, rt, options), t.Evidence
+		out := r.verify(t, t.Evidence, rt, options)
+		return out, r.quote(t, out, t.Evidence)
 	}
 	req := evidence.Request{
 		ID:       t.Package.ID,
@@ -239,16 +239,16 @@ func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, opti
 	// The time of publishing is a question of its own, asked only where an expired key leaves it open.
 	q := r.query(t, req, rt, options)
 	out := r.kept(q)
-	var ev *evidence.Evidence
+	var quoted quote
 	if out == nil {
-		out, ev = r.look(ctx, t, req, rt, options)
+		out, quoted = r.look(ctx, t, req, rt, options)
 	}
 	if !out.TimeUnknown || !r.o.StrictTime {
-		return out, ev
+		return out, quoted
 	}
 	q.WantPackument = true
 	if out := r.kept(q); out != nil {
-		return out, nil
+		return out, quote{}
 	}
 	req.WantPackument = true
 	return r.look(ctx, t, req, rt, options)
@@ -268,17 +268,28 @@ func (r *Runner) kept(q evidence.Query) *verify.Outcome {
 }
 
 // look collects and verifies, and keeps what it finds.
-func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (*verify.Outcome, *evidence.Evidence) {
+func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (*verify.Outcome, quote) {
+	out, quoted, again := r.lookOnce(ctx, t, req, rt, options)
+	if again {
+		req.Fresh = true
+		out, quoted, _ = r.lookOnce(ctx, t, req, rt, options)
+	}
+	return out, quoted
+}
+
+// lookOnce looks once. Large answers take up a place of the client's from when they arrive until it
+// returns, so nothing of the evidence leaves it but what the report quotes. It tells whether to look again:
+// what fails from cached bytes may be the cache's fault, so the registry is asked before it is reported;
+// what an unauthenticated cache says short of provenance may be missing something.
+func (r *Runner) lookOnce(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (out *verify.Outcome, quoted quote, again bool) {
+	ctx, release := budget.With(ctx)
+	defer release()
 	ev := r.o.Collector.Collect(ctx, req)
 	options.Unauthenticated = r.o.Offline && ev.FromCache && !ev.Authenticated
-	out := r.verify(t, ev, rt, options)
-	// What fails from cached bytes may be the cache's fault, so the registry is asked before it is reported;
-	// what an unauthenticated cache says short of provenance may be missing something.
+	out = r.verify(t, ev, rt, options)
 	suspicious := out.Verdict == verify.Invalid || out.Verdict == verify.Unchecked || !ev.Authenticated && out.Verdict != verify.Provenance
-	if ev.FromCache && suspicious && !r.o.Offline {
-		req.Fresh = true
-		ev = r.o.Collector.Collect(ctx, req)
-		out = r.verify(t, ev, rt, options)
+	if ev.FromCache && suspicious && !r.o.Offline && !req.Fresh {
+		return nil, quote{}, true
 	}
 	if class := keep(out.Verdict); class != evidence.Unkept && t.Tarball == nil && !r.o.Installed && !options.Unauthenticated {
 		if row, err := out.Encode(); err == nil {
@@ -288,7 +299,7 @@ func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *
 			r.o.Collector.KeepRow(q, ev, class, row)
 		}
 	}
-	return out, ev
+	return out, r.quote(t, out, ev), false
 }
 
 // keep says how long a verdict stands. Provenance rests on signatures alone; what rests on something being
@@ -358,10 +369,19 @@ func (r *Runner) tarball(t *Target, document []byte) (string, []string) {
 	if r.o.Config != nil {
 		address = r.o.Config.ReplaceRegistryHost(address, t.Package.Registry)
 	}
-	if u, err := url.Parse(address); err == nil {
-		u.Fragment = ""
-		address = u.String()
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", nil
 	}
+	// A lockfile that fetches from elsewhere fails for that, and gets no request out of us.
+	if own, err := url.Parse(t.Package.Registry); t.Package.Resolved != "" && (err != nil || !strings.EqualFold(u.Host, own.Host)) {
+		upstream, err := url.Parse(r.o.Policy.Registries[t.Package.Registry].Upstream)
+		if err != nil || !strings.EqualFold(u.Host, upstream.Host) {
+			return "", nil
+		}
+	}
+	u.Fragment = ""
+	address = u.String()
 	digests := []string{"sha1"}
 	if in, err := npm.ParseIntegrity(doc.Dist.Integrity); err == nil {
 		for _, h := range in {
@@ -511,24 +531,72 @@ func named(keys []npm.Key, registries ...string) []verify.RegistryKey {
 	return out
 }
 
+// A quote is what the report shows of the evidence itself.
+type quote struct {
+	tarball               string         // URL that the version document names
+	keyID, signature      string         // the first of its signatures
+	attestations, bundles jsontext.Value // dist.attestations, and the list of the registry's answer; nil for nothing to list
+}
+
+// Limits on what is quoted of one package, in bytes: of one text, and of its attestations. Who serves more
+// could fill memory with what fits into no report.
+const (
+	maxQuotedText    = 4 << 10
+	maxQuotedBundles = 1 << 20
+)
+
+// quote takes from the evidence what the report shows of a package with this outcome. It shares no memory with it.
+func (r *Runner) quote(t *Target, out *verify.Outcome, ev *evidence.Evidence) (q quote) {
+	listed := out.Verdict == verify.Provenance && r.o.IncludeAttestations
+	if ev == nil || ev.Document.State != evidence.Served || !listed && out.Verdict != verify.Invalid {
+		return q
+	}
+	var doc struct {
+		Dist struct {
+			Tarball      string         `json:"tarball"`
+			Attestations jsontext.Value `json:"attestations"`
+			Signatures   jsontext.Value `json:"signatures"`
+		} `json:"dist"`
+	}
+	if json.Unmarshal(ev.Document.Body, &doc, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil {
+		doc.Dist.Attestations = nil
+	}
+	text := func(s string) string {
+		if len(s) > maxQuotedText {
+			return ""
+		}
+		return strings.Clone(s)
+	}
+	q.tarball = text(doc.Dist.Tarball)
+	if !listed {
+		var signatures []struct {
+			KeyID string `json:"keyid"`
+			Sig   string `json:"sig"`
+		}
+		if json.Unmarshal(doc.Dist.Signatures, &signatures) == nil && len(signatures) > 0 {
+			q.keyID, q.signature = text(signatures[0].KeyID), text(signatures[0].Sig)
+		}
+		return q
+	}
+	var list struct {
+		Attestations jsontext.Value `json:"attestations"`
+	}
+	if len(doc.Dist.Attestations) == 0 || json.Unmarshal(ev.Attestations.Body, &list) != nil {
+		return q
+	}
+	if n := len(doc.Dist.Attestations) + len(list.Attestations); n > maxQuotedBundles {
+		r.note("attestations-not-listed", "the attestations of %v verify, but with %d bytes they are too large to be listed", t.Package.ID, n)
+		return q
+	}
+	q.attestations, q.bundles = bytes.Clone(doc.Dist.Attestations), bytes.Clone(list.Attestations)
+	return q
+}
+
 // fillNPM writes the lists that npm's own report has.
-func (r *Runner) fillNPM(rep *report.Report, evidences []*evidence.Evidence) {
+func (r *Runner) fillNPM(rep *report.Report, quotes []quote) {
 	var verified []report.Verified
 	for i := range rep.Packages {
-		p, ev := &rep.Packages[i], evidences[i]
-		var doc struct {
-			Dist struct {
-				Integrity    string         `json:"integrity"`
-				Tarball      string         `json:"tarball"`
-				Attestations jsontext.Value `json:"attestations"`
-				Signatures   jsontext.Value `json:"signatures"`
-			} `json:"dist"`
-		}
-		if ev != nil && ev.Document.State == evidence.Served {
-			if json.Unmarshal(ev.Document.Body, &doc, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)) != nil {
-				doc.Dist.Attestations = nil
-			}
-		}
+		p, q := &rep.Packages[i], &quotes[i]
 		locations := p.Locations
 		if len(locations) == 0 {
 			locations = []string{""}
@@ -536,7 +604,7 @@ func (r *Runner) fillNPM(rep *report.Report, evidences []*evidence.Evidence) {
 		for _, location := range locations {
 			switch p.Verdict {
 			case verify.Invalid:
-				rep.Invalid = append(rep.Invalid, invalidEntry(p, location, cmp.Or(p.Resolved, doc.Dist.Tarball), doc.Dist.Signatures))
+				rep.Invalid = append(rep.Invalid, invalidEntry(p, location, q))
 			case verify.Unsigned:
 				if !p.Failed("registry-signature") {
 					continue // npm asks for signatures only where the registry has keys
@@ -546,16 +614,11 @@ func (r *Runner) fillNPM(rep *report.Report, evidences []*evidence.Evidence) {
 					Resolved: cmp.Or(p.Resolved, p.Registry+"/"+npm.TarballPath(npm.ID{Name: p.Name, Version: p.Version})), Version: p.Version,
 				})
 			case verify.Provenance:
-				if r.o.IncludeAttestations && len(doc.Dist.Attestations) > 0 {
-					var list struct {
-						Attestations jsontext.Value `json:"attestations"`
-					}
-					if json.Unmarshal(ev.Attestations.Body, &list) == nil {
-						verified = append(verified, report.Verified{
-							Name: p.Name, Version: p.Version, Location: location, Registry: p.Registry + "/",
-							Attestations: bytes.Clone(doc.Dist.Attestations), AttestationBundles: bytes.Clone(list.Attestations),
-						})
-					}
+				if q.bundles != nil {
+					verified = append(verified, report.Verified{
+						Name: p.Name, Version: p.Version, Location: location, Registry: p.Registry + "/",
+						Attestations: q.attestations, AttestationBundles: q.bundles,
+					})
 				}
 			}
 		}
@@ -579,10 +642,10 @@ func (r *Runner) fillNPM(rep *report.Report, evidences []*evidence.Evidence) {
 
 // invalidEntry tells of a failed package as npm would: by the registry's signature if that failed, else by
 // the attestations.
-func invalidEntry(p *report.Package, location, resolved string, signatures jsontext.Value) report.Invalid {
+func invalidEntry(p *report.Package, location string, q *quote) report.Invalid {
 	e := report.Invalid{
 		Code: "EATTESTATIONVERIFY", Integrity: p.Integrity, Location: location, Name: p.Name,
-		Registry: p.Registry + "/", Resolved: resolved, Type: "dependencies", Version: p.Version,
+		Registry: p.Registry + "/", Resolved: cmp.Or(p.Resolved, q.tarball), Type: "dependencies", Version: p.Version,
 	}
 	if p.Dev {
 		e.Type = "devDependencies"
@@ -596,13 +659,7 @@ func invalidEntry(p *report.Package, location, resolved string, signatures jsont
 		}
 		if c.ID == "registry-signature" {
 			e.Code = "EINTEGRITYSIGNATURE"
-			var list []struct {
-				KeyID string `json:"keyid"`
-				Sig   string `json:"sig"`
-			}
-			if json.Unmarshal(signatures, &list) == nil && len(list) > 0 {
-				e.KeyID, e.Signature = list[0].KeyID, list[0].Sig
-			}
+			e.KeyID, e.Signature = q.keyID, q.signature
 		}
 	}
 	return e

@@ -87,7 +87,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	for _, arg := range args {
 		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces})
 		if err != nil {
-			return usagef("assay audit PATH takes a directory, a lockfile or node_modules", "%w", err)
+			return usagef("assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules, whichever package manager made that", "%w", err)
 		}
 		odd := map[string]string{} // by place
 		for _, w := range p.Warnings {
@@ -100,7 +100,9 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 			targets = append(targets, s.target(p, i, odd))
 		}
 		for i := range p.Others {
-			others = append(others, other(&p.Others[i], s.policy, odd))
+			o := other(&p.Others[i], s.policy, odd)
+			o.File = s.shown(p.Dir, o.File)
+			others = append(others, o)
 		}
 		subjects = append(subjects, subject(env, p))
 	}
@@ -190,7 +192,21 @@ func (s *session) target(project *inventory.Project, i int, odd map[string]strin
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
 	t.Oddity = oddity(t.Locations, odd)
+	t.File = s.shown(project.Dir, t.File)
 	return t
+}
+
+// shown is a file of a project as the user would name it: relative to the working directory where it lies
+// under it, else as it was given.
+func (s *session) shown(dir, file string) string {
+	if file == "" {
+		return ""
+	}
+	path := s.path(filepath.Join(dir, filepath.FromSlash(file)))
+	if rel, err := filepath.Rel(s.env.Dir, path); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return filepath.ToSlash(path)
 }
 
 func oddity(locations []string, odd map[string]string) string {

@@ -19,7 +19,7 @@ type baseFile struct {
 // policyBase returns the policy file at the revision that counts: the one named by --policy-from, else, in CI on a
 // change request, the one where the change began, since a change must not judge itself. It is nil where the file
 // as it lies there counts.
-func (s *session) policyBase(ctx context.Context, file string) (*baseFile, error) {
+func (s *session) policyBase(ctx context.Context, project, file string) (*baseFile, error) {
 	dir := filepath.Dir(file)
 	rev := s.flags.policyFrom
 	if rev == "" {
@@ -27,7 +27,8 @@ func (s *session) policyBase(ctx context.Context, file string) (*baseFile, error
 		if !ok {
 			return nil, nil
 		}
-		if _, err := git(ctx, dir, "rev-parse", "--is-inside-work-tree"); err != nil {
+		tree, err := git(ctx, dir, "rev-parse", "--show-toplevel")
+		if own, ownErr := git(ctx, project, "rev-parse", "--show-toplevel"); err != nil || ownErr != nil || own != tree {
 			return nil, nil // the file is not part of the change
 		}
 		base, err := git(ctx, dir, "merge-base", "HEAD", target)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -227,7 +228,7 @@ func (s *session) auditOptions(filter policy.Filter) audit.Options {
 		Concurrency: s.flags.concurrency,
 		ReadFile: func(name string) ([]byte, error) {
 			if !filepath.IsAbs(name) && s.policy.File != "" {
-				name = filepath.Join(filepath.Dir(s.policy.File), name)
+				name = s.path(filepath.Join(filepath.Dir(s.policy.File), name))
 			}
 			return readFile(name, 1<<20)
 		},
@@ -337,7 +338,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 	if err != nil && (!absent || s.flags.policy != "" && s.flags.policyFrom == "") {
 		return usagef("", "reading the policy: %w", err)
 	}
-	base, err := s.policyBase(ctx, file)
+	base, err := s.policyBase(ctx, cmp.Or(project, s.env.Dir), file)
 	if err != nil {
 		return err
 	}
@@ -352,7 +353,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 		s.policy = policy.Default()
 		return nil
 	}
-	s.policy, err = policy.Parse(data, file)
+	s.policy, err = policy.Parse(data, s.shown("", file))
 	if err != nil {
 		return usagef("docs/policy.md lists the keys", "reading the policy: %w", err)
 	}
@@ -433,6 +434,7 @@ func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.
 	}
 	code := rep.Exit()
 	if code == ExitAllowed && s.flags.failOn == "warn" && rep.Warns() {
+		fmt.Fprintln(s.env.Stderr, "assay: there are warnings, and --fail-on warn makes the exit code 1")
 		code = ExitDenied
 	}
 	if code != ExitAllowed {

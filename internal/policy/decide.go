@@ -53,7 +53,7 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter, oddity string) (Decisi
 		add("signed", p.Default.Signed, "the registry signed it; who built it is not attested")
 	case verify.Provenance:
 		if o.RepositoryAbsent && !filter.NamesPublisher() {
-			add("identity-unchecked", p.Identity, "the package claims no repository, so its publisher was compared with nothing; name it with --repo or pin it")
+			add("identity-unchecked", p.Identity, "the package claims no repository, so its publisher was compared with nothing; name the publisher that you expect with --repo")
 		}
 	default:
 		add("unchecked", Setting{Level: Error}, "there is no verdict")

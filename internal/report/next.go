@@ -39,7 +39,7 @@ var advice = map[string]string{
 	"tls":                 "If your network opens TLS, set cafile in your own .npmrc (the project's does not count).",
 	"too-large":           "See what is served:\nassay verify {pkg}",
 	"too-deep":            "See what is served:\nassay verify {pkg}",
-	"offline":             "Run it once with a network, or give what was exported elsewhere: --evidence FILE.",
+	"offline":             "Run it once with a network: what is answered then is kept in the cache.",
 	"not-found":           "Check the name, the version and the registry.",
 	"version-absent":      "Find out why it was removed before you go on using a copy of it.",
 	"keys-unavailable":    "Run it again, or give the registry's keys: --registry-keys FILE.",

@@ -223,7 +223,7 @@ var sentences = map[string]string{
 	reasonRefTag:                "built from the tag of this version",
 
 	reasonRegistryIntegrityFormat: "the registry's integrity cannot be read",
-	reasonRepositoryAbsent:        "the package claims no repository, so its publisher cannot be compared with anything; pin the publisher, or name it with --repo",
+	reasonRepositoryAbsent:        "the package claims no repository, so its publisher cannot be compared with anything; name the publisher that you expect with assay verify --repo",
 	reasonRepositoryMismatch:      "the package claims another repository than the one it was built from",
 	reasonRepositoryUnreadable:    "the repository that the package claims cannot be read",
 	reasonResolvedElsewhere:       "the lockfile fetches this package from somewhere else than the registry",
@@ -263,6 +263,8 @@ var sentences = map[string]string{
 	"truncated":    "the registry's answer broke off",
 	"redirect":     "the registry redirected somewhere that assay does not follow",
 	"tls":          "the registry's TLS certificate does not verify",
+	"canceled":     "it was interrupted",
+	"invalid-url":  "the registry's address cannot be used",
 	"offline":      "there is no network (--offline) and no evidence for it in the cache",
 }
 

@@ -198,6 +198,9 @@ func (f *facts) compareClaim(c *publisher.Certificate) outcome {
 		return fail(reasonRepositoryUnreadable, built, f.claim.raw).with(f.claim.err.Error())
 	}
 	if !f.claim.present {
+		if f.docProblem != "" && (f.in.Evidence.Tarball == nil || f.in.Evidence.Tarball.Manifest == nil) {
+			return skip(reasonRepositoryAbsent).with("no package.json of it is at hand")
+		}
 		return skip(reasonRepositoryAbsent)
 	}
 	source, err := npm.ParseRepositoryURI(built)
