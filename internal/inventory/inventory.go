@@ -22,6 +22,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -33,6 +34,8 @@ const (
 	maxSegments    = 300       // path segments of one location
 	maxNesting     = 100       // node_modules inside node_modules
 	maxEdges       = 20_000    // dependencies of one manifest
+	maxEntries     = 100_000   // entries of one lockfile; it bounds memory and the length of the report
+	maxAllEdges    = 1_000_000 // dependencies of all entries of one lockfile
 	maxDirectories = 100_000   // directories outside node_modules that one lockfile lists
 	maxWalk        = 2_000_000 // directory entries looked at in one node_modules
 	maxPath        = 100       // names that Project.Path gives
@@ -79,7 +82,10 @@ type Package struct {
 	Extraneous  bool // nothing that the project asks for leads to it
 	// Unasked says that the file puts this package under a name that others ask for as another
 	// package: a lockfile that was edited to install something else. A Warning says where.
-	Unasked          bool
+	Unasked bool
+	// Oddity says what no package manager writes by itself about one of its places, the message of a
+	// suspicious Warning: somebody may have edited the file. "" for nothing.
+	Oddity           string
 	HasInstallScript bool // the lockfile or package.json says so; lockfileVersion 1 never does
 }
 
@@ -102,6 +108,14 @@ type Other struct {
 	Spec     string // what asked for it, such as "github:npm/cli"; "" if nothing did
 	Resolved string // as the file holds it; hostile text
 	Bundler  string // for SourceBundled: name@version of the package whose tarball holds it
+
+	// Oddity is as in Package. An Other whose only sign is a suspicious Warning about a place that no
+	// entry stands for, or about the file as a whole, has SourceUnknown and no Nodes.
+	Oddity string
+	// Missing says that a manifest asks for it and the lockfile does not have it, so that nothing is
+	// known of it. Source is SourceUnknown, Version is "", there are no Nodes, and Locations are where
+	// it would lie, at most 100, with the lines of what asks for it.
+	Missing bool
 
 	Locations []Location // where it lies; for a link its own place first, then its target
 	Nodes     []int      // indices in Project.Nodes
@@ -172,8 +186,10 @@ type Warning struct {
 	Line    int    // 1-based, 0 if none
 	Path    string // place in the tree that it concerns, "" if none
 	// Suspicious says that no package manager writes such a thing by itself: somebody may have
-	// edited the file.
+	// edited the file. Some Package or Other has the message as its Oddity, unless Options leave out what it concerns.
 	Suspicious bool
+	// Doubtful says that the project may well be installed from something else than what was read.
+	Doubtful bool
 }
 
 // Options narrow what Open returns. The zero value asks for everything.
@@ -187,6 +203,9 @@ type Options struct {
 	Workspaces []string
 	// IncludeWorkspaceRoot adds what the root project itself asks for, where Workspaces is set.
 	IncludeWorkspaceRoot bool
+	// LegacyPeerDeps says that npm is configured not to install peer dependencies by itself, so that a
+	// lockfile may be without them (npm's setting legacy-peer-deps).
+	LegacyPeerDeps bool
 }
 
 // A FormatError says that a file is malformed, contradicts itself or goes beyond a limit.
@@ -377,10 +396,43 @@ func (s *source) find(name string) (*format, string, error) {
 			Message: fmt.Sprintf("%s is not read: %s counts", file, files[0]),
 		})
 	}
+	if len(found) > 0 && found[0].kind != kindNodeModules {
+		if err := s.compareManagers(found, files); err != nil {
+			return nil, "", err
+		}
+	}
 	if found[0].read == nil {
 		return nil, "", &UnsupportedError{files[0], found[0].kind}
 	}
 	return found[0], files[0], nil
+}
+
+// compareManagers looks for signs that another package manager than npm installs the project: a
+// lockfile made for npm that lies beside the one in use would make an audit of what nobody installs.
+// An *UnsupportedError names the lockfile of the package manager that package.json demands.
+func (s *source) compareManagers(found []*format, files []string) error {
+	m, err := s.manifest("")
+	if err != nil || m == nil {
+		m = &manifest{} // where package.json is broken, reading it later says so
+	}
+	named := m.manager == "" || m.manager == "npm"
+	for i, f := range found {
+		if f.kind == m.manager && f.read == nil {
+			return &UnsupportedError{files[i], f.kind}
+		}
+	}
+	for i := range s.warnings {
+		w := &s.warnings[i]
+		rival := slices.Index(files, w.File)
+		w.Doubtful = w.Code == "lockfile-ignored" && found[rival].read == nil && m.manager != "npm"
+	}
+	if !named && found[0].read != nil {
+		s.warnings = append(s.warnings, Warning{
+			Code: "other-manager", File: files[0], Doubtful: true,
+			Message: fmt.Sprintf("package.json demands the package manager %s, which does not install what %s lists", quoteShort(m.manager), files[0]),
+		})
+	}
+	return nil
 }
 
 // findFile tells a format by a file's name, else by what it begins with.

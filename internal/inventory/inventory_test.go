@@ -37,6 +37,7 @@ func summary(p *Project) string {
 			b.WriteString(" resolved=" + q.Resolved)
 		}
 		flag(q.HasInstallScript, "scripts")
+		flag(q.Oddity != "", "odd")
 		common(q.Direct, q.Dev, q.Optional, q.DevOptional, q.Peer, q.Extraneous, q.Locations, p.Path(i))
 	}
 	for i, o := range p.Others {
@@ -44,12 +45,16 @@ func summary(p *Project) string {
 		flag(o.Spec != "", "spec="+o.Spec)
 		flag(o.Resolved != "", "resolved="+o.Resolved)
 		flag(o.Bundler != "", "in="+o.Bundler)
+		flag(o.Missing, "missing")
+		flag(o.Oddity != "", "odd")
 		common(o.Direct, o.Dev, o.Optional, o.DevOptional, o.Peer, o.Extraneous, o.Locations, p.OtherPath(i))
 	}
 	for _, w := range p.Warnings {
 		mark := "warning"
 		if w.Suspicious {
 			mark = "suspicious"
+		} else if w.Doubtful {
+			mark = "doubtful"
 		}
 		fmt.Fprintf(&b, "%s %s at %s:%d: %s\n", mark, w.Code, w.File, w.Line, w.Message)
 	}

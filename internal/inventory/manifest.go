@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -18,6 +20,7 @@ type manifest struct {
 	workspaces    []string
 	overrides     map[string][]string // names to what replaces them, however deep the rule is nested
 	script        bool                // has a script that runs on installation
+	manager       string              // name of the package manager that packageManager, else devEngines, demands
 	resolved      string              // _resolved, which npm 6 and older wrote into installed packages
 }
 
@@ -154,6 +157,7 @@ func parseManifest(file string, data []byte) (*manifest, error) {
 	r := newJSONReader(file, data, true)
 	m := &manifest{}
 	var optionalPeers map[string]bool
+	var engines []string
 	lenientString := func(to *string) error {
 		if r.peek() != jsontext.KindString {
 			return r.skip()
@@ -170,6 +174,13 @@ func parseManifest(file string, data []byte) (*manifest, error) {
 			err = lenientString(&m.version)
 		case "_resolved":
 			err = lenientString(&m.resolved)
+		case "packageManager":
+			var s string
+			if err = lenientString(&s); s != "" {
+				m.manager, _ = splitSpec(s)
+			}
+		case "devEngines":
+			engines, err = r.devEngines()
 		case "dependencies":
 			m.edges, err = r.deps(field, Prod, m.edges, true)
 		case "devDependencies":
@@ -212,7 +223,45 @@ func parseManifest(file string, data []byte) (*manifest, error) {
 		return nil, err
 	}
 	markOptionalPeers(m.edges, optionalPeers)
+	if m.manager == "" && len(engines) > 0 {
+		m.manager = engines[0]
+		if slices.Contains(engines, "npm") {
+			m.manager = "npm" // one of several that may be used
+		}
+	}
+	m.manager = strings.ToLower(strings.TrimSpace(m.manager))
 	return m, nil
+}
+
+// devEngines reads the names of the package managers that devEngines allows: one object, or a list of them.
+// Source: npm/cli, docs/lib/content/configuring-npm/package-json.md, devEngines.
+func (r *jsonReader) devEngines() (names []string, err error) {
+	engine := func() error {
+		if r.peek() != jsontext.KindBeginObject {
+			return r.skip()
+		}
+		return r.object("devEngines", func(field string) error {
+			if field != "name" || r.peek() != jsontext.KindString {
+				return r.skip()
+			}
+			s, err := r.str("devEngines", true)
+			names = append(names, s)
+			return err
+		})
+	}
+	if r.peek() != jsontext.KindBeginObject {
+		return nil, r.skip()
+	}
+	err = r.object("devEngines", func(field string) error {
+		switch {
+		case field != "packageManager":
+			return r.skip()
+		case r.peek() == jsontext.KindBeginArray:
+			return r.array("devEngines", engine)
+		}
+		return engine()
+	})
+	return names, err
 }
 
 // bundleNames are the names that a manifest bundles.

@@ -40,6 +40,7 @@ type lockReader struct {
 	legacy                 []node
 	above                  []int32
 	directories            int
+	entries, edges         int
 	cost                   int // bytes of memory that what was read will need, about
 	hasPackages, hasLegacy bool
 	rootSeen               bool // packages has the entry "", or a version 1 file its own name
@@ -151,6 +152,17 @@ func (r *lockReader) spend(line, bytes int) error {
 	return nil
 }
 
+// count counts an entry and its edges towards the limits on all of them.
+func (r *lockReader) count(line, edges int) error {
+	if r.entries++; r.entries > maxEntries {
+		return &FormatError{r.file, line, fmt.Sprintf("more than %d entries", maxEntries)}
+	}
+	if r.edges += edges; r.edges > maxAllEdges {
+		return &FormatError{r.file, line, fmt.Sprintf("more than %d dependencies", maxAllEdges)}
+	}
+	return r.spend(line, entryCost+edgeCost*edges)
+}
+
 // What one entry and one of its edges need at most, from reading to the finished Project.
 const (
 	entryCost = 560
@@ -161,7 +173,7 @@ const (
 // room guesses how many entries a lockfile has by a mark that most of them bear, so that growing does
 // not keep two copies of them. A file that is full of the mark and nothing else gains little by it.
 func room(data []byte, mark string) int {
-	return min(bytes.Count(data, []byte(mark)), len(data)/32)
+	return min(bytes.Count(data, []byte(mark)), len(data)/32, maxEntries)
 }
 
 // packageEntry reads one member of `packages`, whose name was read last.
@@ -252,7 +264,7 @@ func (r *lockReader) packageEntry(where string) error {
 		r.bundles[where] = bundle
 	}
 	n.setEdges(edges)
-	if err := r.spend(r.line(), entryCost+edgeCost*len(edges)); err != nil {
+	if err := r.count(r.line(), len(edges)); err != nil {
 		return err
 	}
 	if where == "" {
@@ -315,7 +327,7 @@ func (r *lockReader) legacyMember(name string, above int32, depth int) error {
 	if err != nil {
 		return err
 	}
-	if err := r.spend(r.line(), entryCost+edgeCost*len(n.edges)); err != nil {
+	if err := r.count(r.line(), len(n.edges)); err != nil {
 		return err
 	}
 	n.setEdges(n.edges)

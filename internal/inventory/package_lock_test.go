@@ -15,11 +15,11 @@ func TestPackageLock(t *testing.T) {
 	}{
 		{file: "alias-unasked-transitive.v3.json", want: `
 a@1.0.0 direct at node_modules/a:15 via app>a
-evil@1.2.3 alias=left direct at node_modules/left:23 via app>left
+evil@1.2.3 alias=left odd direct at node_modules/left:23 via app>left
 suspicious alias-unasked at alias-unasked-transitive.v3.json:23: "node_modules/left" holds "evil", but what asks for it ("^1.0.0") does not name that package
 `},
 		{file: "alias-unasked.v3.json", want: `
-evil@1.2.3 alias=left direct at node_modules/left:14 via app>left
+evil@1.2.3 alias=left odd direct at node_modules/left:14 via app>left
 suspicious alias-unasked at alias-unasked.v3.json:14: "node_modules/left" holds "evil", but what asks for it ("^1.0.0") does not name that package
 `},
 		{file: "alias.v1.json", want: `
@@ -38,7 +38,7 @@ in@1.0.0 no-integrity resolved=https://evil.example/in.tgz at node_modules/fat/n
 `},
 		{file: "bundled-unproven.v3.json", want: `
 fat@1.0.0 direct at node_modules/fat:14 via app>fat
-in@1.0.0 no-integrity resolved= at node_modules/fat/node_modules/in:22 via app>fat>in
+in@1.0.0 no-integrity resolved= odd at node_modules/fat/node_modules/in:22 via app>fat>in
 suspicious bundled-unproven at bundled-unproven.v3.json:22: "node_modules/fat/node_modules/in" is marked as bundled, but nothing above it bundles it
 `},
 		{file: "bundled.v1.json", want: `
@@ -61,7 +61,7 @@ b@1.0.0 at node_modules/b:22 via app>a>b
 c@1.0.0 at node_modules/c:31 via app>a>b>c
 `},
 		{file: "dir-with-integrity.v3.json", want: `
-left@1.0.0 extraneous at lib/left:11
+left@1.0.0 odd extraneous at lib/left:11
 suspicious outside-node-modules at dir-with-integrity.v3.json:11: "lib/left" has resolved or integrity, but lies in no node_modules
 `},
 		{file: "elsewhere.v3.json", want: `
@@ -96,8 +96,9 @@ left@1.0.0 no-integrity resolved=git+ssh://git@evil.example/left.git#01 direct a
 git: left@1.0.0 spec=github:acme/left resolved=git+ssh://git@github.com/acme/left.git#0123456789012345678901234567890123456789 direct at node_modules/left:14 via app>left
 `},
 		{file: "halves-differ.v2.json", want: `
-left@1.0.0 direct at node_modules/left:15 via app>left
-right@1.0.0 direct at node_modules/right:20 via app>right
+left@1.0.0 odd direct at node_modules/left:15 via app>left
+right@1.0.0 odd direct at node_modules/right:20 via app>right
+unknown: extra@ odd at node_modules/extra:35
 suspicious halves-differ at halves-differ.v2.json:27: "node_modules/left" is "left@1.0.0 https://registry.npmjs.org/left/-/left-1.0.0.tgz sha512-left10000" in packages (line 15) but "left@1.0.0 https://registry.npmjs.org/left/-/left-1.0.0.tgz sha512-evil" in the dependencies that npm 6 reads
 suspicious halves-differ at halves-differ.v2.json:32: "node_modules/right" is "right@1.0.0 https://registry.npmjs.org/right/-/right-1.0.0.tgz sha512-ight10000" in packages (line 20) but "right@ https://evil.example/right.tgz" in the dependencies that npm 6 reads
 suspicious halves-differ at halves-differ.v2.json:35: "node_modules/extra" stands only in the dependencies that npm 6 reads
@@ -119,7 +120,7 @@ prod@1.0.0 direct at node_modules/prod:31 via app>prod
 shared@1.0.0 devOptional at node_modules/shared:78 via app>dev>shared
 `},
 		{file: "link-for-range.v3.json", want: `
-link: left@1.0.0 spec=^1.0.0 direct at node_modules/left:17 tmp/left:14 via app>left
+link: left@1.0.0 spec=^1.0.0 odd direct at node_modules/left:17 tmp/left:14 via app>left
 suspicious link-unasked at link-for-range.v3.json:17: "left" is asked for by version ("^1.0.0") but is a link to the directory "tmp/left"
 `},
 		{file: "link-missing.v3.json", want: `
@@ -130,7 +131,9 @@ warning link-target-missing at link-missing.v3.json:14: "node_modules/dir" is a 
 link: dir@3.0.0 spec=file:../dir direct at node_modules/dir:17 ../dir:14 via app>dir
 `},
 		{file: "link-to-other.v3.json", want: `
-evil@1.0.0 direct at node_modules/evil:18 via app>evil
+evil@1.0.0 odd direct at node_modules/evil:18 via app>evil
+unknown: left@ resolved=node_modules/evil odd at node_modules/left:14
+suspicious link-unasked at link-to-other.v3.json:14: "left" is asked for by version ("^1.0.0") but is a link to "node_modules/evil", which holds "evil"
 suspicious alias-unasked at link-to-other.v3.json:18: "node_modules/evil" holds "evil", but what asks for it ("^1.0.0") does not name that package
 `},
 		{file: "nested.v1.json", want: `
@@ -147,6 +150,7 @@ left@1.0.0 resolved= direct at node_modules/left:14 via app>left
 left@1.0.0 direct at node_modules/left:7 via app>left
 right@1.0.0 at node_modules/right:15 via app>left>right
 tool@1.0.0 direct at node_modules/tool:20 via app>tool
+unknown: no-root.v3.json@ odd at no-root.v3.json:1
 suspicious root-missing at no-root.v3.json:1: packages has no entry for the project itself
 `},
 		{file: "one-line.v3.json", want: `
@@ -173,7 +177,7 @@ left@2.0.0 dev at node_modules/left:31 via app>tool>left
 tool@1.0.0 direct dev at node_modules/tool:37 via app>tool
 `},
 		{file: "tarball-of-other.v3.json", want: `
-evil@1.0.0 alias=left direct at node_modules/left:14 via app>left
+evil@1.0.0 alias=left odd direct at node_modules/left:14 via app>left
 suspicious version-missing at tarball-of-other.v3.json:14: "node_modules/left" has no version; evil@1.0.0 is taken from where it was resolved
 `},
 		{file: "two-integrities.v3.json", want: `
@@ -190,13 +194,13 @@ a@1.0.0 direct at node_modules/a:15 via app>a
 left@1.0.0 resolved=https://evil.example/x.tgz direct at node_modules/left:23 via app>left
 `},
 		{file: "url-changed.v3.json", want: `
-url: left@1.0.0 spec=https://files.example/left-1.0.0.tgz resolved=https://evil.example/left-1.0.0.tgz direct at node_modules/left:14 via app>left
+url: left@1.0.0 spec=https://files.example/left-1.0.0.tgz resolved=https://evil.example/left-1.0.0.tgz odd direct at node_modules/left:14 via app>left
 suspicious resolved-differs at url-changed.v3.json:14: "left" is asked for as "https://files.example/left-1.0.0.tgz" but resolved to "https://evil.example/left-1.0.0.tgz"
 `},
 		{file: "url-for-range.v1.json", want: `
 a@1.0.0 direct at node_modules/a:7 via app>a
-left@1.0.0 resolved=https://evil.example/left-1.0.0.tgz at node_modules/left:16 via app>a>left
-url: right@ spec=https://evil.example/x.tgz resolved=https://evil.example/x.tgz at node_modules/right:20 via app>a>right
+left@1.0.0 resolved=https://evil.example/left-1.0.0.tgz odd at node_modules/left:16 via app>a>left
+url: right@ spec=https://evil.example/x.tgz resolved=https://evil.example/x.tgz odd at node_modules/right:20 via app>a>right
 suspicious version-missing at url-for-range.v1.json:16: "node_modules/left" has no version; left@1.0.0 is taken from where it was resolved
 suspicious source-unasked at url-for-range.v1.json:20: "right" is asked for by version ("1") but the lockfile takes it from "https://evil.example/x.tgz"
 `},
@@ -204,7 +208,7 @@ suspicious source-unasked at url-for-range.v1.json:20: "right" is asked for by v
 url: left@1.0.0 spec=https://files.example/left-1.0.0.tgz resolved=https://files.example/left-1.0.0.tgz direct at node_modules/left:14 via app>left
 `},
 		{file: "version-in-tarball.v3.json", want: `
-left@1.0.0 direct at node_modules/left:14 via app>left
+left@1.0.0 odd direct at node_modules/left:14 via app>left
 suspicious version-missing at version-in-tarball.v3.json:14: "node_modules/left" has no version; left@1.0.0 is taken from where it was resolved
 `},
 		{file: "workspaces.v3.json", want: `

@@ -19,6 +19,7 @@ type asked struct {
 	matched bool     // an edge asks for exactly the address that `resolved` has
 	alias   bool     // an edge asks for the entry's real name by alias
 	named   bool     // an edge asks for the entry's real name, without alias
+	others  bool     // an edge asks for another package by version, and no override says that it gets this one
 	spec    string   // first spec that is not a registry's, else the first
 }
 
@@ -46,13 +47,18 @@ func (t *tree) project(opts Options) (*Project, error) {
 	if !t.rootKnown {
 		t.inferRoot()
 	}
-	t.warnMissing()
 	keep, err := t.filter(opts, verdicts)
+	if err != nil {
+		return nil, err
+	}
+	missing, err := t.missing(opts, keep)
 	if err != nil {
 		return nil, err
 	}
 	p := t.build(keep, verdicts)
 	p.Warnings = t.sortWarnings()
+	p.addOthers(missing)
+	t.markOdd(p, keep)
 	return p, nil
 }
 
@@ -94,7 +100,7 @@ func (t *tree) inferBundles() {
 
 // classify decides for each node what it is.
 func (t *tree) classify() ([]verdict, error) {
-	all := t.asked()
+	all, links := t.asked(), t.linksAsked()
 	bundlers := t.bundlers()
 	verdicts := make([]verdict, len(t.nodes))
 	verdicts[0] = verdict{skip: true}
@@ -106,11 +112,11 @@ func (t *tree) classify() ([]verdict, error) {
 	}
 	for i := 1; i < len(t.nodes); i++ {
 		n, a := &t.nodes[i], &all[i]
-		v, err := t.classifyNode(n, a, bundlers[i], targets[i])
+		v, err := t.classifyNode(n, a, links[int32(i)], bundlers[i], targets[i])
 		if err != nil {
 			return nil, err
 		}
-		if v.other == "" && !v.skip && a.kinds != 0 && !a.alias && !a.named && n.has(isInstalled) && (n.name() != n.packageName() || a.kinds == specRegistry) {
+		if v.other == "" && !v.skip && a.kinds != 0 && (!a.alias && !a.named || a.others && a.say < sayProject) && n.has(isInstalled) && (n.name() != n.packageName() || a.kinds == specRegistry) {
 			v.unasked = true
 			t.warn(n, "alias-unasked", true, "%s holds %s, but what asks for it (%s) does not name that package", quoteShort(n.path), quoteShort(n.packageName()), quoteShort(a.spec))
 		}
@@ -124,18 +130,30 @@ func (t *tree) classify() ([]verdict, error) {
 	return verdicts, nil
 }
 
+// How much say a node's edges have.
+const (
+	sayExtraneous int8 = iota + 1
+	sayLocked          // packages, whose edges stand in the lockfile
+	sayProject         // the root and the workspaces
+)
+
+// say is how much say the edges of node i have.
+func (t *tree) say(i int) int8 {
+	switch n := &t.nodes[i]; {
+	case i == 0 || n.has(isWorkspace):
+		return sayProject
+	case n.has(isExtraneous):
+		return sayExtraneous
+	}
+	return sayLocked
+}
+
 // asked collects what edges ask of each node.
 func (t *tree) asked() []asked {
 	all := make([]asked, len(t.nodes))
 	for i := range t.nodes {
 		from := &t.nodes[i]
-		say := int8(2)
-		switch {
-		case i == 0 || from.has(isWorkspace):
-			say = 3
-		case from.has(isExtraneous):
-			say = 1
-		}
+		say := t.say(i)
 		for _, e := range from.edges {
 			if e.To < 0 || e.Kind == Workspace {
 				continue
@@ -152,9 +170,10 @@ func (t *tree) asked() []asked {
 					a.spec = e.Spec
 				}
 				a.kinds |= kind
-				a.alias = a.alias || alias != "" && alias == n.realName
+				a.alias = a.alias || alias != "" && alias == n.packageName()
 				a.matched = a.matched || kind == specURL && sameAddress(e.Spec, n.resolved)
 				a.named = a.named || alias == "" && kind == specRegistry && e.Name == n.packageName()
+				a.others = a.others || kind == specRegistry && !n.has(isLink) && i == int32(e.To) && cmp.Or(alias, e.Name) != n.packageName()
 			}
 			to := int32(e.To)
 			ask(to)
@@ -170,8 +189,8 @@ func (t *tree) asked() []asked {
 		n, a := &t.nodes[i], &all[i]
 		for _, spec := range t.overrides[n.name()] {
 			kind, alias := parseSpec(spec)
-			if alias != "" && alias == n.realName {
-				a.alias = true
+			if alias != "" && alias == n.packageName() {
+				a.alias, a.others = true, false
 			}
 			// An override speaks for the edges it replaces; only package.json can hold one.
 			if kind != specRegistry && kind&resolvedKind(n.resolved) != 0 {
@@ -190,17 +209,9 @@ func sameAddress(spec, resolved string) bool {
 	return spec == resolved
 }
 
-func (t *tree) classifyNode(n *node, a *asked, bundler int32, isTarget bool) (verdict, error) {
+func (t *tree) classifyNode(n *node, a *asked, link *linkAsk, bundler int32, isTarget bool) (verdict, error) {
 	if n.has(isLink) {
-		if n.link >= 0 {
-			target := &t.nodes[n.link]
-			// npm's and pnpm's stores keep packages in one place and link to them.
-			if !target.has(isInstalled|isWorkspace) && a.kinds != 0 && a.kinds&^specRegistry == 0 && t.rootKnown {
-				t.warn(n, "link-unasked", !n.has(onDisk), "%s is asked for by version (%s) but is a link to the directory %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(target.path))
-			}
-			return verdict{skip: true}, nil
-		}
-		return verdict{other: SourceLink, spec: a.spec}, nil
+		return t.classifyLink(n, a, link), nil
 	}
 	if !n.has(isInstalled) && n.resolved == "" && n.integrity == "" {
 		switch {
@@ -242,6 +253,27 @@ func (t *tree) classifyNode(n *node, a *asked, bundler int32, isTarget bool) (ve
 		t.warn(n, "outside-node-modules", true, "%s has resolved or integrity, but lies in no node_modules", quoteShort(n.path))
 	}
 	return t.registryNode(n, a, from)
+}
+
+// classifyLink judges a symlink. What it leads to is listed in its own place.
+func (t *tree) classifyLink(n *node, a *asked, ask *linkAsk) verdict {
+	problem := ""
+	if ask != nil {
+		problem = ask.problem()
+	}
+	switch {
+	case problem != "":
+		t.warn(n, "link-unasked", ask.other != "" || !ask.gentle, "%s", problem)
+	case ask == nil && n.link >= 0 && n.name() != t.nodes[n.link].packageName() && t.rootKnown:
+		t.warn(n, "link-unasked", false, "nothing asks for %s, which is a link to %s and holds %s", quoteShort(n.path), quoteShort(cmp.Or(t.nodes[n.link].path, ".")), quoteShort(t.nodes[n.link].packageName()))
+	}
+	switch {
+	case n.link >= 0:
+		return verdict{skip: true}
+	case problem != "":
+		return verdict{other: SourceUnknown, spec: a.spec}
+	}
+	return verdict{other: SourceLink, spec: a.spec}
 }
 
 // registryNode names the package that a node asked for by version holds.
@@ -319,22 +351,6 @@ func printable(name string) string {
 	return quoteShort(name)
 }
 
-// warnMissing tells what the project's own manifests ask for and the file does not have.
-func (t *tree) warnMissing() {
-	for i := range t.nodes {
-		n := &t.nodes[i]
-		if i > 0 && !n.has(isWorkspace) {
-			continue
-		}
-		for _, e := range n.edges {
-			// What is installed may well be without devDependencies.
-			if e.To == Missing && (e.Kind == Prod || e.Kind == Dev && t.kind != kindNodeModules) {
-				t.warn(n, "missing", false, "%s is asked for (%s) but not listed", quoteShort(e.Name), quoteShort(e.Spec))
-			}
-		}
-	}
-}
-
 // filter says which nodes Options leave.
 func (t *tree) filter(opts Options, verdicts []verdict) ([]bool, error) {
 	keep := make([]bool, len(t.nodes))
@@ -360,11 +376,7 @@ func (t *tree) filter(opts Options, verdicts []verdict) ([]bool, error) {
 		keep = t.reach(func(EdgeKind) bool { return true }, chosen...)
 		keep[0] = true
 	}
-	var omit flags
-	for _, o := range opts.Omit {
-		omit |= map[string]flags{"dev": isDev, "optional": isOptional, "peer": isPeer}[o]
-	}
-	if omit != 0 {
+	if omit := omitted(opts.Omit); omit != 0 {
 		for i := 1; i < len(t.nodes); i++ {
 			if t.nodes[i].omits(omit) {
 				keep[i] = false
@@ -372,6 +384,14 @@ func (t *tree) filter(opts Options, verdicts []verdict) ([]bool, error) {
 		}
 	}
 	return keep, nil
+}
+
+// omitted are the flags of what Options.Omit names.
+func omitted(types []string) (omit flags) {
+	for _, o := range types {
+		omit |= map[string]flags{"dev": isDev, "optional": isOptional, "peer": isPeer}[o]
+	}
+	return omit
 }
 
 // chosen returns the workspaces that names stand for.
@@ -509,6 +529,9 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 		p.Nodes[newIndex[i]].Package = last
 		pkg.Direct = pkg.Direct || direct[newIndex[i]]
 		pkg.Unasked = pkg.Unasked || v.unasked
+		if n.has(isOdd) {
+			pkg.Oddity = oddMore
+		}
 		pkg.HasInstallScript = pkg.HasInstallScript || n.has(hasScript)
 		common = n.everywhere(common)
 		pkg.Dev, pkg.Optional = common&isDev != 0, common&isOptional != 0
@@ -595,12 +618,14 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 		first := order[k]
 		n, v := &t.nodes[first], &verdicts[first]
 		other := Other{Name: printable(name(first)), Version: n.version, Source: v.other, Spec: v.spec, Resolved: n.resolved, Bundler: bundler(first)}
-		common := ^flags(0)
+		common, odd := ^flags(0), flags(0)
 		for ; k < len(order) && compare(first, order[k]) == 0; k++ {
 			i := order[k]
 			for _, l := range links[int32(i)] {
 				locations = append(locations, t.location(&t.nodes[l]))
+				odd |= t.nodes[l].flags & isOdd
 			}
+			odd |= t.nodes[i].flags & isOdd
 			locations = append(locations, t.location(&t.nodes[i]))
 			nodes = append(nodes, newIndex[i])
 			p.Nodes[newIndex[i]].Other = len(p.Others)
@@ -610,6 +635,9 @@ func (t *tree) buildOthers(p *Project, newIndex []int, keep []bool, verdicts []v
 		other.Dev, other.Optional = common&isDev != 0, common&isOptional != 0
 		other.DevOptional = common&isDevOptional != 0 && !other.Dev && !other.Optional
 		other.Peer, other.Extraneous = common&isPeer != 0, common&isExtraneous != 0
+		if odd != 0 {
+			other.Oddity = oddMore
+		}
 		other.Locations = locations[firstLocation:len(locations):len(locations)]
 		other.Nodes = nodes[firstNode:len(nodes):len(nodes)]
 		p.Others = append(p.Others, other)

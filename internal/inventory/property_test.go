@@ -187,6 +187,24 @@ func checkComplete(t interface{ Fatalf(string, ...any) }, p *Project, places []s
 	}
 }
 
+// hasOddity reports whether a row of the place that a warning concerns tells of it.
+func hasOddity(p *Project, w Warning) bool {
+	tells := func(oddity string, locations []Location) bool {
+		return (strings.Contains(oddity, w.Message) || len(oddity) >= maxOddity) && (w.Path == "" || slices.ContainsFunc(locations, func(l Location) bool { return l.Path == w.Path }))
+	}
+	return slices.ContainsFunc(p.Packages, func(q Package) bool { return tells(q.Oddity, q.Locations) }) ||
+		slices.ContainsFunc(p.Others, func(o Other) bool { return tells(o.Oddity, o.Locations) })
+}
+
+// checkOddities makes sure that nothing suspicious is told in a warning only. It holds where no Options leave out rows.
+func checkOddities(t interface{ Fatalf(string, ...any) }, p *Project) {
+	for _, w := range p.Warnings {
+		if w.Suspicious && !hasOddity(p, w) {
+			t.Fatalf("no row tells of %+v", w)
+		}
+	}
+}
+
 // Nothing is dropped, and every edge leads where Node.js would look, done here the slow way.
 func TestNothingIsDropped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -210,6 +228,7 @@ func TestNothingIsDropped(t *testing.T) {
 			places = append(places, e.where)
 		}
 		checkComplete(t, p, places)
+		checkOddities(t, p)
 
 		node := make(map[string]Node)
 		for _, n := range p.Nodes {
@@ -308,6 +327,9 @@ func FuzzPackageLock(f *testing.F) {
 				continue
 			}
 			checkComplete(t, p, nil)
+			if opts.Omit == nil {
+				checkOddities(t, p)
+			}
 			summary(p)
 		}
 	})

@@ -102,6 +102,7 @@ const (
 	hasScript
 	onDisk      // read from the disk, not from a lockfile
 	isWorkspace // set by findWorkspaces
+	isOdd       // a suspicious warning concerns it
 	isFrom      // version 1: `version` was no version but said where it is from, as resolved does now
 )
 
@@ -119,8 +120,9 @@ func (t *tree) warn(n *node, code string, suspicious bool, format string, args .
 	if t.warned == nil {
 		t.warned = make(map[string]int)
 	}
+	n.set(isOdd, suspicious)
 	if t.warned[code]++; t.warned[code] <= maxSameWarn {
-		t.warnings = append(t.warnings, Warning{code, fmt.Sprintf(format, args...), t.fileOf(n), int(n.line), n.path, suspicious})
+		t.warnings = append(t.warnings, Warning{code, fmt.Sprintf(format, args...), t.fileOf(n), int(n.line), n.path, suspicious, false})
 	}
 }
 
