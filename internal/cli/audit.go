@@ -79,28 +79,29 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	defer s.close()
 	omit := f.omit
 	if !cmd.Flags().Changed("omit") {
-		omit = s.config.Omit()
+		omit = s.omit()
 	}
+	legacyPeers, _, _ := s.config.Get("legacy-peer-deps")
 	var targets []audit.Target
 	var others []report.Other
 	var subjects []string
 	for _, arg := range args {
-		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces})
+		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if err != nil {
 			return usagef("assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules, whichever package manager made that", "%w", err)
 		}
-		odd := map[string]string{} // by place
 		for _, w := range p.Warnings {
-			s.notes = append(s.notes, note(w))
-			if w.Suspicious && w.Path != "" {
-				odd[w.Path] = w.Message
+			if w.Doubtful {
+				others = append(others, s.doubt(p, w))
+				continue
 			}
+			s.notes = append(s.notes, note(w))
 		}
 		for i := range p.Packages {
-			targets = append(targets, s.target(p, i, odd))
+			targets = append(targets, s.target(p, i))
 		}
 		for i := range p.Others {
-			o := other(&p.Others[i], s.policy, odd)
+			o := other(&p.Others[i], s.policy)
 			o.File = s.shown(p.Dir, o.File)
 			others = append(others, o)
 		}
@@ -164,6 +165,28 @@ func note(w inventory.Warning) report.Note {
 	return report.Note{Code: w.Code, Message: place + w.Message}
 }
 
+// doubt is the row of a warning that something else may be installed than what was read.
+func (s *session) doubt(p *inventory.Project, w inventory.Warning) report.Other {
+	return report.Other{
+		Name: w.File, Source: inventory.SourceUnknown, Decision: policy.Decision(policy.Warn),
+		Findings:  []policy.Finding{{Rule: "source", Level: policy.Warn, Message: w.Message}},
+		Locations: []string{w.File}, File: s.shown(p.Dir, w.File), Line: w.Line,
+	}
+}
+
+// omit lists what the configuration leaves out, as npm would. The project's own file has no say: a change
+// request could hide in it what it adds. Where it says something, everything is audited.
+func (s *session) omit() []string {
+	omit := s.config.Omit()
+	for _, key := range []string{"omit", "only", "production", "optional"} {
+		if _, level, ok := s.config.Get(key); ok && level == npm.LevelProject && len(omit) > 0 {
+			s.notes = append(s.notes, report.Note{Code: "npmrc", Message: fmt.Sprintf("the project's .npmrc may not leave out dependencies (%s), so all are audited; say it with --omit", key)})
+			return nil
+		}
+	}
+	return omit
+}
+
 // projectDir is the directory whose .npmrc and policy count for a path.
 func projectDir(env Environment, path string) string {
 	if !filepath.IsAbs(path) {
@@ -179,8 +202,7 @@ func projectDir(env Environment, path string) string {
 }
 
 // target is the i-th package of the inventory with the registry that the configuration gives for its name.
-// odd says what is odd about a place.
-func (s *session) target(project *inventory.Project, i int, odd map[string]string) audit.Target {
+func (s *session) target(project *inventory.Project, i int) audit.Target {
 	p := &project.Packages[i]
 	base, _ := s.config.Registry(p.Name)
 	t := audit.Target{
@@ -191,7 +213,7 @@ func (s *session) target(project *inventory.Project, i int, odd map[string]strin
 		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir,
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
-	t.Oddity = oddity(t.Locations, odd)
+	t.Oddity = p.Oddity
 	t.File = s.shown(project.Dir, t.File)
 	return t
 }
@@ -209,15 +231,6 @@ func (s *session) shown(dir, file string) string {
 	return filepath.ToSlash(path)
 }
 
-func oddity(locations []string, odd map[string]string) string {
-	for _, l := range locations {
-		if odd[l] != "" {
-			return odd[l]
-		}
-	}
-	return ""
-}
-
 func places(locations []inventory.Location) (paths []string, file string, line int) {
 	paths = []string{}
 	for i, l := range locations {
@@ -230,9 +243,14 @@ func places(locations []inventory.Location) (paths []string, file string, line i
 }
 
 // other is a dependency from no registry, with the policy's word on its source.
-func other(o *inventory.Other, p *policy.Policy, odd map[string]string) report.Other {
+func other(o *inventory.Other, p *policy.Policy) report.Other {
 	locations, file, line := places(o.Locations)
-	decision, findings := p.DecideSource(o.Source, oddity(locations, odd))
+	decision, findings := p.DecideSource(o.Source, o.Oddity)
+	for i := range findings {
+		if o.Missing && findings[i].Level == policy.Error {
+			findings[i].Message = "is asked for and not in the lockfile, so nothing is known of it"
+		}
+	}
 	r := report.Other{
 		Name: o.Name, Version: o.Version, Source: o.Source, Resolved: cmp.Or(o.Resolved, o.Spec),
 		Decision: decision, Findings: findings, Locations: locations, File: file, Line: line,
