@@ -17,9 +17,11 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -52,6 +54,7 @@ var (
 		s, err := stack.Start(context.Background(), bin)
 		if err == nil {
 			fmt.Printf("servers: %.1f s for the build, %.1f s until they answer\n", built.Sub(began).Seconds(), time.Since(built).Seconds())
+			logs = s.Logs
 			stop = func() error {
 				var outside error
 				if hosts := s.Refused(); len(hosts) > 0 {
@@ -74,7 +77,9 @@ var (
 	first        sync.Once
 	firstEntries [][]byte // the bundles whose entries are the first ones of Rekor v1 and of v2
 	scratch      string
+	whole        context.Context // ends when the run is interrupted
 	stop         = func() error { return nil }
+	logs         = func() string { return "" } // of the servers
 )
 
 func TestMain(m *testing.M) {
@@ -88,11 +93,32 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) (code int, err error) {
-	if scratch, err = os.MkdirTemp("", "assay-e2e-test-"); err != nil {
+	if scratch, err = os.MkdirTemp("", "assay-e2e-"); err != nil {
 		return 1, err
 	}
-	defer func() { err = errors.Join(err, stop(), os.RemoveAll(scratch)) }()
-	return m.Run(), nil
+	if err := os.Setenv("TMPDIR", scratch); err != nil { // every temporary directory is in this one
+		return 1, err
+	}
+	var release context.CancelFunc
+	whole, release = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer release()
+	tidy := sync.OnceValue(func() error { return errors.Join(stop(), os.RemoveAll(scratch)) })
+	over := make(chan struct{})
+	go func() {
+		select {
+		case <-over:
+		case <-whole.Done():
+			time.Sleep(500 * time.Millisecond) // what the tests had started ends
+			tidy()
+			os.Exit(130)
+		}
+	}()
+	code = m.Run()
+	close(over)
+	if code != 0 {
+		fmt.Print(logs())
+	}
+	return code, tidy()
 }
 
 // A desk is a place to work at: a home directory and an environment in which the public services are the stack's.
@@ -105,16 +131,14 @@ type desk struct {
 
 func newDesk(t *testing.T) *desk {
 	t.Helper()
+	if _, err := program(); err != nil {
+		t.Fatal(err)
+	}
 	s, err := real()
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := &desk{T: t, Stack: s, home: t.TempDir()}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(s.Logs())
-		}
-	})
 	if d.env, err = s.Environ(d.home); err != nil {
 		t.Fatal(err)
 	}
@@ -129,6 +153,13 @@ func newDesk(t *testing.T) *desk {
 		}
 	})
 	return d
+}
+
+// in is the same desk in a subtest.
+func (d *desk) in(t *testing.T) *desk {
+	sub := *d
+	sub.T = t
+	return &sub
 }
 
 func (d *desk) must(err error) {
@@ -160,9 +191,10 @@ func (o outcome) String() string {
 
 func (d *desk) run(dir string, env []string, name string, args ...string) outcome {
 	d.Helper()
-	ctx, cancel := context.WithTimeout(d.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(whole, 5*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = 5 * time.Second // for what it started itself
 	cmd.Dir = dir
 	cmd.Env = append(append(append([]string{}, d.env...), env...), "PWD="+dir)
 	var stdout, stderr bytes.Buffer

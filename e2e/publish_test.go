@@ -159,6 +159,7 @@ func TestRefusals(t *testing.T) {
 	node := d.verifyWithNode(d.TrustedRoot, nil, bundles)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			d := d.in(t)
 			said := map[string]bool{}
 			file := d.write("bundle.json", tt.bundle)
 			out := d.assay(d.home, nil, append([]string{"verify", a.file, "--bundle", file}, d.trusted()...)...)
@@ -182,6 +183,7 @@ func TestRefusals(t *testing.T) {
 		})
 	}
 	t.Run("another job", func(t *testing.T) {
+		d := d.in(t)
 		file := d.write("bundle.json", good)
 		out := d.assay(d.home, nil, append([]string{"verify", a.file, "--bundle", file, "--repo", "acme/other"}, d.trusted()...)...)
 		if out.code != 1 {
@@ -192,6 +194,7 @@ func TestRefusals(t *testing.T) {
 		}
 	})
 	t.Run("another tarball", func(t *testing.T) {
+		d := d.in(t)
 		changed := d.pack("@acme/refused", "1.0.1", j)
 		file := d.write("bundle.json", good)
 		if out := d.assay(d.home, nil, append([]string{"verify", changed.file, "--bundle", file}, d.trusted()...)...); out.code != 1 {

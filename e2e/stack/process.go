@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -53,6 +54,8 @@ func (s *Stack) start(name string, env []string, program string, args ...string)
 		}
 	}
 	p.cmd.Env = append(append(p.cmd.Env, "PID_FILE="+filepath.Join(s.dir, name+".pid")), env...)
+	// A signal of the terminal is for the program that started it: the keeper has to be there until the end.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
 		return err
 	}

@@ -60,7 +60,6 @@ func joinClose(err error, s *Stack) error {
 }
 
 func (s *Stack) open(ctx context.Context) (err error) {
-	// The path is short, because Fulcio makes a socket in it, whose name may have 107 bytes.
 	if s.dir, err = os.MkdirTemp("", "assay-e2e-"); err != nil {
 		return err
 	}
@@ -127,7 +126,8 @@ func (s *Stack) open(ctx context.Context) (err error) {
 	// Fulcio looks for its issuers at their real names, through the proxy.
 	start("fulcio", []string{"HTTPS_PROXY=" + s.proxy.url, "SSL_CERT_FILE=" + s.keys.file("https.pem"), "SSL_CERT_DIR=/nonexistent"},
 		"fulcio", "serve", "--host", "127.0.0.1", "--port", port(fulcio), "--grpc-host", "127.0.0.1", "--grpc-port", port(fulcioGRPC),
-		"--metrics-port", "0", "--legacy-unix-domain-socket", "fulcio.sock", "--log_type", "prod", "--config-path", s.keys.file("fulcio.config.yaml"),
+		"--metrics-port", "0", "--legacy-unix-domain-socket", "fulcio.sock", // in its directory: a socket's whole path may have 107 bytes
+		"--log_type", "prod", "--config-path", s.keys.file("fulcio.config.yaml"),
 		// The key is not encrypted, but the flag has to be there.
 		"--ca", "fileca", "--fileca-cert", s.keys.file("fulcio-chain.pem"), "--fileca-key", s.keys.file("fulcio.key"), "--fileca-key-passwd", "none",
 		"--fileca-watch=false", "--ct-log-url", local(ct)+"/"+ctPrefix, "--ct-log-public-key-path", s.keys.file("ct.pub"))
@@ -249,7 +249,7 @@ func (s *Stack) Processes() (map[string]int, error) {
 	return out, nil
 }
 
-// Logs are the last lines that each service wrote, for a test that fails.
+// Logs are the last lines that each service wrote, for a run that fails.
 func (s *Stack) Logs() string {
 	var b strings.Builder
 	for _, p := range s.processes {
