@@ -72,7 +72,9 @@ func TestInterop(t *testing.T) {
 			bundles[r.artifact.spec()] = d.provenance(r.artifact)
 		}
 	}
-	audited := d.auditSignatures(d.env, signed.rows)
+	app := d.install(d.env, signed.rows)
+	audited := d.auditSignatures(app, d.env, signed.rows)
+	d.assayAudits(app, signed.rows)
 	node := d.verifyWithNode(d.TrustedRoot, nil, bundles)
 	signed.consumers = []string{"`assay verify`", "`npm audit signatures`", "`npm publish --provenance-file`", "sigstore-go"}
 	for _, n := range node {
@@ -181,8 +183,8 @@ func npmError(out outcome) cell {
 	return cell(strings.Join(lines, " "))
 }
 
-// auditSignatures installs the packages of all rows in one application and lets npm audit them.
-func (d *desk) auditSignatures(env []string, rows []*row) map[string]cell {
+// install installs the packages of all rows in one application, whose directory it returns.
+func (d *desk) install(env []string, rows []*row) string {
 	d.Helper()
 	dependencies := map[string]string{}
 	for _, r := range rows {
@@ -197,6 +199,33 @@ func (d *desk) auditSignatures(env []string, rows []*row) map[string]cell {
 	if out := d.npm(app, env, "install", "--ignore-scripts"); out.code != 0 {
 		d.Fatalf("npm install: %v", out)
 	}
+	return app
+}
+
+// assayAudits lets assay audit an application, and every package in it has to be traced to its publisher.
+func (d *desk) assayAudits(app string, rows []*row) {
+	d.Helper()
+	out := d.assay(app, nil, append([]string{"audit", "--json"}, d.trusted()...)...)
+	var answer struct {
+		Packages []struct{ Name, Version, Verdict string }
+	}
+	if err := json.Unmarshal([]byte(out.stdout), &answer); err != nil || out.code != 0 {
+		d.Fatalf("assay audit: %v", out)
+	}
+	verdicts := map[string]string{}
+	for _, p := range answer.Packages {
+		verdicts[p.Name+"@"+p.Version] = p.Verdict
+	}
+	for _, r := range rows {
+		if v := verdicts[r.artifact.spec()]; r.impossible == "" && v != "provenance" {
+			d.Errorf("assay audit: the verdict of %s is %q", r.artifact.spec(), v)
+		}
+	}
+}
+
+// auditSignatures lets npm audit the application that has the packages of all rows.
+func (d *desk) auditSignatures(app string, env []string, rows []*row) map[string]cell {
+	d.Helper()
 	out := d.npm(app, env, "audit", "signatures", "--json", "--include-attestations")
 	type finding struct{ Name, Version, Code, Message string }
 	var answer struct{ Invalid, Missing, Verified []finding }
@@ -277,7 +306,7 @@ func (d *desk) labTable(jobs []func(string) job) table {
 			made.rows = append(made.rows, r)
 		}
 	}
-	audited := d.auditSignatures(env, made.rows)
+	audited := d.auditSignatures(d.install(env, made.rows), env, made.rows)
 	node := d.verifyWithNode(l.TrustedRoot(), map[string]string{l.Key.ID: pemText(l.Key.SPKI())}, bundles)
 	made.consumers = []string{"`assay verify`", "`npm audit signatures`", "sigstore-go"}
 	for _, n := range node {

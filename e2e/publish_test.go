@@ -81,7 +81,7 @@ func TestAssayPublishes(t *testing.T) {
 				t.Errorf("assay publish: %+v", answer)
 			}
 			r := &row{artifact: artifact{name: name, version: "2.0.0"}}
-			if c := d.auditSignatures(d.env, []*row{r})[name+"@2.0.0"]; c != "" {
+			if c := d.auditSignatures(d.install(d.env, []*row{r}), d.env, []*row{r})[name+"@2.0.0"]; c != "" {
 				t.Errorf("npm audit signatures: %s", c)
 			}
 			verify := append([]string{"verify", name + "@2.0.0", "--source-digest", commit}, d.trusted()...)
