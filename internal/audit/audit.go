@@ -569,12 +569,13 @@ func (r *Runner) quote(t *Target, out *verify.Outcome, ev *evidence.Evidence) (q
 	}
 	q.tarball = text(doc.Dist.Tarball)
 	if !listed {
-		var signatures []struct {
+		var first struct {
 			KeyID string `json:"keyid"`
 			Sig   string `json:"sig"`
 		}
-		if json.Unmarshal(doc.Dist.Signatures, &signatures) == nil && len(signatures) > 0 {
-			q.keyID, q.signature = text(signatures[0].KeyID), text(signatures[0].Sig)
+		d := jsontext.NewDecoder(bytes.NewBuffer(doc.Dist.Signatures))
+		if begin, err := d.ReadToken(); err == nil && begin.Kind() == '[' && json.UnmarshalDecode(d, &first) == nil {
+			q.keyID, q.signature = text(first.KeyID), text(first.Sig)
 		}
 		return q
 	}

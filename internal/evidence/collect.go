@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"sync"
@@ -332,10 +333,10 @@ func (c *Collector) earlier(e *entry) []Earlier {
 	for _, p := range e.earlier {
 		was := Earlier{At: p.at}
 		if p.document != (sum{}) {
-			was.Document, _ = c.store.blob(p.document)
+			was.Document, _ = c.store.blobUpTo(p.document, maxEarlierBlob)
 		}
 		if p.attestations != (sum{}) {
-			was.Attestations, _ = c.store.blob(p.attestations)
+			was.Attestations, _ = c.store.blobUpTo(p.attestations, maxEarlierBlob)
 		}
 		if was.Document != nil || was.Attestations != nil {
 			out = append(out, was)
@@ -428,7 +429,8 @@ func (c *Collector) ask(question func() (Response, error)) (a Answer, etag strin
 	return a, r.ETag
 }
 
-// keep stores an answer's bytes and says what an index entry should hold of it.
+// keep stores an answer's bytes and says what an index entry should hold of it: nothing of one that is
+// larger than maxBlob.
 func (c *Collector) keep(a Answer, etag string) kept {
 	if c.store == nil || a.State != Served && a.State != Absent || len(a.Body) > maxBlob {
 		return kept{}
@@ -445,13 +447,25 @@ func (c *Collector) keep(a Answer, etag string) kept {
 
 // put keeps an answer that makes an entry of its own.
 func (c *Collector) put(about subject, a Answer, etag string) {
-	if c.store != nil && a.State == Served && len(a.Body) <= maxBlob {
-		c.store.putEntry(&entry{subject: about, at: c.now().UTC(), document: c.keep(a, etag)})
+	if c.store == nil || a.State != Served {
+		return
 	}
+	k := c.keep(a, etag)
+	if len(a.Body) > maxBlob {
+		// The digest alone, by which results are found again that rest on the answer.
+		k = kept{state: a.State, status: a.Status, at: a.At, sum: sha256.Sum256(a.Body)}
+	}
+	c.store.putEntry(&entry{subject: about, at: c.now().UTC(), document: k})
 }
 
-// maxBlob bounds what is worth keeping, in bytes.
-const maxBlob = 16 << 20
+// maxBlob bounds an answer that is kept, in bytes. Real ones but for full documents stay below, and a
+// registry that serves larger ones cannot fill the disk, nor the memory of the runs to come: what is read
+// from the cache takes no place in any budget. maxEarlierBlob bounds one of the answers of earlier runs, of
+// which there may be several for a package.
+const (
+	maxBlob        = 1 << 20
+	maxEarlierBlob = 256 << 10
+)
 
 // cached makes an answer of what is kept. It is not ok if the bytes are gone or damaged.
 func (c *Collector) cached(k kept) (a Answer, ok bool) {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"assay/internal/budget"
 	"assay/internal/npm"
 )
 
@@ -107,7 +108,8 @@ type flights struct {
 type flight struct {
 	done      chan struct{}
 	answer    Answer
-	abandoned bool // the asker's context ended, or it panicked
+	abandoned bool             // the asker's context ended, or it panicked
+	waiting   []*budget.Holder // theirs, for whom the answer takes up memory as long as for the asker
 }
 
 // do returns what ask returns, which runs once for all that come with the same key meanwhile. Who waits
@@ -118,6 +120,9 @@ func (f *flights) do(ctx context.Context, key string, ask func() Answer) Answer 
 		running := f.now[key]
 		if running == nil {
 			break
+		}
+		if h := budget.From(ctx); h != nil {
+			running.waiting = append(running.waiting, h)
 		}
 		f.mu.Unlock()
 		select {
@@ -141,7 +146,13 @@ func (f *flights) do(ctx context.Context, key string, ask func() Answer) Answer 
 	defer func() { // also when ask panics: nobody must wait for ever
 		f.mu.Lock()
 		delete(f.now, key)
+		waiting := mine.waiting // nobody finds it any more to add to it
 		f.mu.Unlock()
+		if !mine.abandoned {
+			for _, h := range waiting {
+				h.Share(budget.From(ctx))
+			}
+		}
 		close(mine.done)
 	}()
 	mine.answer = ask()

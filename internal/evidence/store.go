@@ -32,7 +32,8 @@ const DefaultMaxBytes = 1 << 30
 
 // A Store is a cache directory: blobs by the SHA-256 of their content, index entries saying which blobs
 // answered what, and rows, the results of verification. Any number of processes may use one directory at
-// once; none ever waits for another. It is safe for concurrent use.
+// once; none ever waits for another. It is safe for concurrent use. Bodies of more than 1 MiB are not kept,
+// whether anything in them verifies or not: no real package needs them to be.
 //
 // What is written is seen by this process at once, and by others after [Store.Flush] or [Store.Close].
 //
@@ -266,15 +267,21 @@ func (s *Store) read(p place) ([]byte, error) {
 	return b, err
 }
 
-// blob returns the bytes with a digest. A damaged blob is not there.
-func (s *Store) blob(key sum) ([]byte, bool) {
+// blob returns the bytes with a digest. A damaged blob is not there, nor one that is larger than what is kept.
+func (s *Store) blob(key sum) ([]byte, bool) { return s.blobUpTo(key, maxBlob) }
+
+// blobUpTo is blob for one of at most max bytes.
+func (s *Store) blobUpTo(key sum, max int) ([]byte, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.readBlob(key)
+	return s.readBlob(key, max)
 }
 
-func (s *Store) readBlob(key sum) ([]byte, bool) {
+func (s *Store) readBlob(key sum, max int) ([]byte, bool) {
 	for p := range s.find(kindBlob, key) {
+		if int64(p.slot.length) > int64(max) {
+			continue
+		}
 		if b, err := s.read(p); err == nil && sha256.Sum256(b) == key {
 			return b, true
 		}
@@ -296,12 +303,15 @@ func (s *Store) hasLocked(key sum) bool {
 	return false
 }
 
-// putBlob keeps bytes and returns their digest.
+// putBlob keeps bytes and returns their digest. More than maxBlob are not kept.
 func (s *Store) putBlob(b []byte) sum {
 	key := sha256.Sum256(b)
+	if len(b) > maxBlob {
+		return key
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.readBlob(key); !ok {
+	if _, ok := s.readBlob(key, maxBlob); !ok {
 		s.add(kindBlob, key, b)
 	}
 	return key
@@ -380,7 +390,7 @@ func (s *Store) row(key sum, accept func(row) bool) (value []byte, ok bool) {
 			continue
 		}
 		if r, ok := s.parseRow(key, b); ok && accept(r) {
-			if value, ok := s.readBlob(r.value); ok {
+			if value, ok := s.readBlob(r.value, maxBlob); ok {
 				return value, true
 			}
 		}

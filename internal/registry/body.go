@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"assay/internal/budget"
 )
 
 const (
@@ -21,19 +23,37 @@ const (
 	ratioGrace = 1 << 20
 
 	smallBody  = 512 << 10 // up to here a body needs no leave to grow
-	mediumBody = 8 << 20   // up to here one of mediumSlots
-	// How many bodies of a size may be in memory at once while they are read. A registry that answers all
-	// of 64 requests with the largest body allowed would otherwise cost limit × 64.
-	mediumSlots, largeSlots = 4, 1
+	mediumBody = 8 << 20   // up to here one of mediumPlaces
+	// How many packages may have bodies of a size at once, from when a body grows until nobody needs it any
+	// more (see package budget). A registry that answers all of 64 requests with the largest body allowed
+	// would otherwise cost limit × 64.
+	mediumPlaces, largePlaces = 4, 1
 )
 
-// bodySlots bounds the memory of bodies being read. A body that grows takes a medium slot first and then,
+// bodyPlaces bounds the memory of large bodies. A body that grows takes a medium place first and then,
 // still holding it, the large one: always in this order, so nobody waits in a circle.
-type bodySlots struct{ medium, large chan struct{} }
+type bodyPlaces struct{ medium, large *budget.Pool }
 
-func newBodySlots() *bodySlots {
-	return &bodySlots{make(chan struct{}, mediumSlots), make(chan struct{}, largeSlots)}
+func newBodyPlaces() *bodyPlaces {
+	return &bodyPlaces{budget.NewPool(mediumPlaces), budget.NewPool(largePlaces)}
 }
+
+// needed returns the pools of which a body of a size needs a place.
+func (p *bodyPlaces) needed(size int64) []*budget.Pool {
+	switch {
+	case size < smallBody:
+		return nil
+	case size < mediumBody:
+		return []*budget.Pool{p.medium}
+	}
+	return []*budget.Pool{p.medium, p.large}
+}
+
+// A noRoomError ends an answer that may not grow now. It is asked for again when it may: until then it
+// keeps neither memory nor a connection, of which those that may grow could run out.
+type noRoomError struct{ pool *budget.Pool }
+
+func (*noRoomError) Error() string { return "too many large answers at once" }
 
 // A stopwatch cuts an answer off after a time of its own that can be halted while the client makes the
 // answer wait.
@@ -122,10 +142,31 @@ func (e *codingError) Error() string {
 
 var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
 
-// readJSON reads a whole body, decoded, of at most limit bytes, and sees that it is one JSON value.
-func (c *Client) readJSON(ctx context.Context, resp *http.Response, limit int64, what string, watch *stopwatch, heard func(int)) ([]byte, error) {
+// readJSON reads a whole body, decoded, of at most the ask's limit, and sees that it is one JSON value. The
+// holder that ctx carries is left with the places that the body needs.
+func (c *Client) readJSON(ctx context.Context, resp *http.Response, a *ask, watch *stopwatch, heard func(int)) ([]byte, error) {
+	limit, what, room := a.limit, a.what, budget.From(ctx)
+	grow := func(size int64) error {
+		for _, pool := range a.places.needed(size) {
+			if room.Has(pool) {
+				continue
+			}
+			if !a.patient {
+				return &noRoomError{pool}
+			}
+			watch.halt()
+			if err := room.Wait(ctx, pool); err != nil {
+				return err
+			}
+			watch.resume()
+		}
+		return nil
+	}
 	if resp.ContentLength > limit {
 		return nil, &LimitError{what, limit}
+	}
+	if err := grow(resp.ContentLength); err != nil {
+		return nil, err
 	}
 	wire := &meter{r: resp.Body, max: limit, what: what, heard: heard}
 	r, done, err := decoder(resp.Header, wire)
@@ -139,28 +180,10 @@ func (c *Client) readJSON(ctx context.Context, resp *http.Response, limit int64,
 	first := scratch.Get().(*[]byte)
 	defer scratch.Put(first)
 	pieces, last, size := [][]byte{}, (*first)[:0], int64(0)
-	held := 0 // slots taken: 0, 1 (medium) or 2 (medium and large)
-	defer func() {
-		if held > 1 {
-			<-c.bodies.large
-		}
-		if held > 0 {
-			<-c.bodies.medium
-		}
-	}()
 	for {
 		if len(last) == cap(last) {
-			for want, slots := range []chan struct{}{c.bodies.medium, c.bodies.large} {
-				if held == want && size >= []int64{smallBody, mediumBody}[want] {
-					watch.halt()
-					select {
-					case slots <- struct{}{}:
-						held++
-					case <-ctx.Done():
-						return nil, ctx.Err()
-					}
-					watch.resume()
-				}
+			if err := grow(size); err != nil {
+				return nil, err
 			}
 			pieces = append(pieces, last)
 			last = make([]byte, 0, min(size, limit+1-size, 4<<20)) // size is at most limit here
@@ -185,7 +208,6 @@ func (c *Client) readJSON(ctx context.Context, resp *http.Response, limit int64,
 		body = append(body, p...)
 	}
 	watch.stop()
-	// Still holding the slots: a body that turns out to be no JSON is dropped before the next one grows.
 	if err := checkJSON(body, c.opts.Limits.Depth); err != nil {
 		return nil, fmt.Errorf("%s: %w", what, err)
 	}

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"assay/internal/budget"
 	"assay/internal/npm"
 )
 
@@ -44,6 +45,17 @@ func (c *Client) attempts(ctx context.Context, a *ask) (*Response, error) {
 	start := c.opts.Now()
 	for n := 1; ; n++ {
 		resp, f := c.attempt(ctx, a)
+		for noRoom := new(noRoomError); f != nil && errors.As(f.err, &noRoom); {
+			since := c.opts.Now()
+			if budget.From(ctx).Wait(ctx, noRoom.pool) != nil {
+				return nil, a.left(ctx, n)
+			}
+			start = start.Add(c.opts.Now().Sub(since)) // the wait is the client's own doing
+			resp, f = c.attempt(ctx, a)
+		}
+		if f != nil && a.body == nil {
+			budget.From(ctx).Drop() // what failed needs no room, and must not keep it while others could go on
+		}
 		if f == nil || !f.retry {
 			select {
 			case c.retries <- struct{}{}:
@@ -149,7 +161,7 @@ func (c *Client) attempt(ctx context.Context, a *ask) (*Response, *failure) {
 		}
 		return &Response{}, nil
 	}
-	body, err := c.readJSON(ctx, resp, a.limit, a.what, watch, heard)
+	body, err := c.readJSON(ctx, resp, a, watch, heard)
 	heard(0)
 	if err != nil {
 		return fail(bodyFailure(err))
@@ -158,6 +170,9 @@ func (c *Client) attempt(ctx context.Context, a *ask) (*Response, *failure) {
 }
 
 func bodyFailure(err error) *failure {
+	if noRoom := new(noRoomError); errors.As(err, &noRoom) {
+		return &failure{err: err}
+	}
 	if kind, ok := bodyKind(err); ok {
 		return &failure{kind: kind, err: err, retry: kind == Truncated}
 	}

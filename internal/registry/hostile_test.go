@@ -170,7 +170,7 @@ func TestTooLarge(t *testing.T) {
 		_, err := c.Document(t.Context(), base, left)
 		e := wantKind(t, err, TooLarge, 1)
 		var limit *LimitError
-		if !errors.As(e, &limit) || limit.Max != 8<<20 {
+		if !errors.As(e, &limit) || limit.Max != 4<<20 {
 			t.Errorf("%v", e)
 		}
 		if got := c.Counters().Received; got > 10<<20 {
@@ -353,7 +353,7 @@ func TestMemory(t *testing.T) {
 	})
 	runtime.GC()                                     // what other tests left behind does not count
 	defer debug.SetGCPercent(debug.SetGCPercent(25)) // so that the heap is what is held, not what is left over
-	c := newClient(t, Options{Timeout: 5 * time.Minute})
+	c := newClient(t, Options{Timeout: 5 * time.Minute, Limits: Limits{Attestations: 16 << 20}})
 	stop, peak := make(chan struct{}), make(chan uint64)
 	go func() {
 		var m runtime.MemStats
@@ -385,7 +385,7 @@ func TestMemory(t *testing.T) {
 	} else {
 		t.Logf("%d MiB of heap at most", most>>20)
 	}
-	if len(c.bodies.medium) != 0 || len(c.bodies.large) != 0 || len(c.places) != 0 {
+	if c.answers.medium.Taken()+c.answers.large.Taken() != 0 || len(c.places) != 0 {
 		t.Error("places were not given back")
 	}
 }

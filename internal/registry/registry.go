@@ -8,7 +8,8 @@
 // The package guarantees that
 //   - every answer ends, within a time that covers all of it and not only the wait for its next byte;
 //   - memory is bounded, whatever is sent: sizes before and after decompression, compression ratio, JSON
-//     depth, and how many large bodies are read at once;
+//     depth, and how many packages have large bodies at once: while they are read, and after that until a
+//     caller who came with a budget (see package budget) is done with the package;
 //   - credentials and client certificates go to the origin they were found for and never along with a
 //     redirection to another one, where origin means scheme, host and port compared exactly;
 //   - a redirection never leads from https to http, nor from a registry on the public network to a private
@@ -81,8 +82,13 @@ type Retry struct {
 
 // Limits are sizes in bytes after decoding, and the depth of JSON in levels. A zero field takes its default.
 type Limits struct {
-	Document, Attestations, Keys, Packument, Tarball int64 // defaults 8 MiB, 16 MiB, 1 MiB, 256 MiB, 512 MiB
-	Depth                                            int   // default 100
+	// Version documents have a few KiB, and below 1 MiB where somebody publishes long lists in theirs; two
+	// attestations, which is what a package has, have 20 KiB together. A registry needs no more than the
+	// defaults of 4 MiB, and what it could make every check hold in memory grows with them.
+	Document, Attestations int64
+
+	Keys, Packument, Tarball int64 // defaults 1 MiB, 256 MiB, 512 MiB
+	Depth                    int   // default 100
 }
 
 // A Client asks registries. It is safe for concurrent use.
@@ -90,7 +96,8 @@ type Client struct {
 	opts        Options
 	maxInFlight int
 	places      chan struct{} // one token per answer being received
-	bodies      *bodySlots
+	answers     *bodyPlaces   // for what every package has: version documents and attestations
+	bodies      *bodyPlaces   // for packuments and keys
 	transports  *transports
 	flights     flights
 	progress    progress
@@ -162,7 +169,7 @@ func New(o Options) (*Client, error) {
 	for _, f := range []struct {
 		field *int64
 		mib   int64
-	}{{&l.Document, 8}, {&l.Attestations, 16}, {&l.Keys, 1}, {&l.Packument, 256}, {&l.Tarball, 512}} {
+	}{{&l.Document, 4}, {&l.Attestations, 4}, {&l.Keys, 1}, {&l.Packument, 256}, {&l.Tarball, 512}} {
 		if *f.field <= 0 {
 			*f.field = f.mib << 20
 		}
@@ -184,7 +191,7 @@ func New(o Options) (*Client, error) {
 	}
 
 	c := &Client{
-		opts: o, maxInFlight: o.MaxInFlight, places: make(chan struct{}, o.MaxInFlight), bodies: newBodySlots(),
+		opts: o, maxInFlight: o.MaxInFlight, places: make(chan struct{}, o.MaxInFlight), answers: newBodyPlaces(), bodies: newBodyPlaces(),
 		progress: progress{call: o.Progress, now: o.Now}, retries: make(chan struct{}, r.Total), private: isPrivate,
 	}
 	for range r.Total {
@@ -340,6 +347,8 @@ type ask struct {
 	registry     *url.URL // whose credentials serve for all of its origin; nil: none in particular
 	named        bool     // the URL was named by the registry, not by the user
 	limit        int64
+	places       *bodyPlaces // where a body that grows takes its place
+	patient      bool        // waits for it half-way, and does not ask again
 	timeout      time.Duration
 	etag         string
 	lastModified string
@@ -358,7 +367,12 @@ func (c *Client) plan(r Request) (a, base *ask, err error) {
 	if r.ID.Version != "" {
 		id = r.ID.String()
 	}
-	a = &ask{etag: r.ETag, lastModified: r.LastModified}
+	a = &ask{etag: r.ETag, lastModified: r.LastModified, places: c.answers}
+	if r.Resource == KeysResource || r.Resource == PackumentResource {
+		// Large ones are common, so none is to be asked for twice. Whoever got one of these asks nothing more
+		// that may wait, and so the ones that wait hold nobody up (see package budget about the order).
+		a.places, a.patient = c.bodies, true
+	}
 	var path string
 	versioned := false
 	switch r.Resource {

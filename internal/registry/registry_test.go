@@ -145,14 +145,16 @@ func TestBadURLs(t *testing.T) {
 	}
 	for _, id := range []npm.ID{{Name: "", Version: "1.0.0"}, {Name: "../../etc", Version: "1.0.0"}, {Name: "@a/..", Version: "1.0.0"},
 		{Name: "a?b", Version: "1.0.0"}, {Name: "a#b", Version: "1.0.0"}, {Name: "a\r\nX: y", Version: "1.0.0"}, {Name: "a", Version: ""},
-		{Name: "a", Version: "../x"}, {Name: "a", Version: "1.0.0/../../x"}, {Name: "a", Version: "latest"}, {Name: "a\x1b[31m", Version: "1.0.0"}} {
+		{Name: "a", Version: "../x"}, {Name: "a", Version: "1.0.0/../../x"}, {Name: "a\x1b[31m", Version: "1.0.0"}} {
 		_, err := c.Document(t.Context(), "https://registry.example", id)
 		wantKind(t, err, InvalidURL, 0)
 		_, err = c.Attestations(t.Context(), "https://registry.example", id)
 		wantKind(t, err, InvalidURL, 0)
 	}
+	_, err := c.Attestations(t.Context(), "https://registry.example", npm.ID{Name: "a", Version: "latest"}) // a document may be asked for by tag
+	wantKind(t, err, InvalidURL, 0)
 	wantKind(t, c.Tarball(t.Context(), "/relative.tgz", nil), InvalidURL, 0)
-	_, err := c.Get(t.Context(), Request{Registry: "https://registry.example"})
+	_, err = c.Get(t.Context(), Request{Registry: "https://registry.example"})
 	wantKind(t, err, InvalidURL, 0)
 }
 

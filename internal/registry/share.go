@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+
+	"assay/internal/budget"
 )
 
 // flights lets calls that ask the same thing at the same time share one answer. Nothing is kept once the
@@ -19,6 +21,9 @@ type flight struct {
 	cancel  context.CancelFunc
 	resp    *Response
 	err     error
+
+	room    *budget.Holder   // what the body takes up
+	callers []*budget.Holder // theirs, who keep that while the body is of use to them
 }
 
 // share returns what ask returns for key, running it once for all who wait for the same key. The run
@@ -28,7 +33,8 @@ func (f *flights) share(ctx context.Context, key string, joined *int64, ask func
 	fl := f.open[key]
 	if fl == nil {
 		run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-		fl = &flight{done: make(chan struct{}), cancel: cancel}
+		fl = &flight{done: make(chan struct{}), cancel: cancel, room: budget.NewHolder()}
+		run = budget.Under(run, fl.room) // not the first caller's own, who may leave before the others
 		if f.open == nil {
 			f.open = make(map[string]*flight)
 		}
@@ -39,6 +45,10 @@ func (f *flights) share(ctx context.Context, key string, joined *int64, ask func
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			fl.resp, fl.err = resp, err
+			for _, h := range fl.callers {
+				h.Share(fl.room)
+			}
+			fl.room.Release()
 			if f.open[key] == fl {
 				delete(f.open, key)
 			}
@@ -48,6 +58,10 @@ func (f *flights) share(ctx context.Context, key string, joined *int64, ask func
 		atomic.AddInt64(joined, 1)
 	}
 	fl.waiting++
+	if h := budget.From(ctx); h != nil {
+		fl.callers = append(fl.callers, h)
+		fl.room.Join(h)
+	}
 	f.mu.Unlock()
 
 	select {

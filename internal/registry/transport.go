@@ -95,7 +95,11 @@ func newTransports(o *Options, c *Client) (*transports, error) {
 		MaxResponseHeaderBytes: 256 << 10,
 		ReadBufferSize:         16 << 10,
 		// A connection that died silently would otherwise take every request on it down by timeout.
-		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
+		HTTP2: &http.HTTP2Config{
+			SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second,
+			// What a server may send before it is read, on each of many streams; Go would take 4 MiB.
+			MaxReceiveBufferPerStream: 512 << 10,
+		},
 		TLSClientConfig: &tls.Config{
 			MinVersion:         tls.VersionTLS12,
 			RootCAs:            roots,

@@ -31,6 +31,8 @@ const (
 const (
 	maxAttestations = 32
 	maxSignatures   = 32
+	maxIntegrity    = 4 << 10 // bytes of dist.integrity; one SHA-512 has 95
+	maxText         = 4 << 10 // bytes of one text of a result, of which the evidence chooses some
 )
 
 // facts are the evidence taken apart, each part once, for the checks to compare. What could not be read
@@ -185,6 +187,11 @@ func (f *facts) readDocument() {
 		f.docProblem, f.docDetail = reasonDocumentFormat, err.Error()
 		return
 	}
+	if n := len(f.doc.Dist.Integrity); n > maxIntegrity {
+		f.doc = document{}
+		f.docProblem, f.docDetail = reasonDocumentFormat, fmt.Sprintf("dist.integrity has %d bytes, more than %d", n, maxIntegrity)
+		return
+	}
 	if s := f.doc.Dist.Integrity; s != "" {
 		f.registryIntegrity, f.integrityProblem = npm.ParseIntegrity(s)
 	}
@@ -254,9 +261,12 @@ func splitList(body []byte) ([]item, listProblem) {
 	}
 	// Something is wrong. If it is inside one element, that element is refused, and not the list.
 	var list struct {
-		Attestations *[]jsontext.Value `json:"attestations"`
+		Attestations *few[jsontext.Value] `json:"attestations"`
 	}
 	if err := json.Unmarshal(body, &list, json.MatchCaseInsensitiveNames(false)); err != nil {
+		if errors.Is(err, errTooMany) {
+			return nil, listProblem{reasonListFormat, fmt.Sprintf("more than %d attestations", maxAttestations)}
+		}
 		return nil, listProblem{reasonListFormat, err.Error()}
 	}
 	if list.Attestations == nil {
@@ -265,8 +275,8 @@ func splitList(body []byte) ([]item, listProblem) {
 	if len(*list.Attestations) == 0 {
 		return nil, listProblem{reasonListEmpty, ""}
 	}
-	if n := len(*list.Attestations); n > maxAttestations {
-		return nil, listProblem{reasonListFormat, fmt.Sprintf("%d attestations, more than %d", n, maxAttestations)}
+	if len(*list.Attestations) > maxAttestations {
+		return nil, listProblem{reasonListFormat, fmt.Sprintf("more than %d attestations", maxAttestations)}
 	}
 	items := make([]item, len(*list.Attestations))
 	for i, raw := range *list.Attestations {
@@ -275,6 +285,35 @@ func splitList(body []byte) ([]item, listProblem) {
 		}
 	}
 	return items, listProblem{}
+}
+
+// few is a JSON array of which no more is read than may be in it: a million empty elements would take an
+// answer's size many times over. What follows one element too many is not looked at.
+type few[T any] []T
+
+var errTooMany = errors.New("too many elements")
+
+// UnmarshalJSONFrom reads an array, or null for nil. It returns errTooMany for one that is too long for any
+// list of package verify.
+func (l *few[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+	if d.PeekKind() != '[' {
+		return json.UnmarshalDecode(d, (*[]T)(l))
+	}
+	if _, err := d.ReadToken(); err != nil {
+		return err
+	}
+	*l = []T{}
+	for d.PeekKind() != ']' {
+		if len(*l) >= max(maxAttestations, maxSignatures) {
+			return errTooMany
+		}
+		*l = append(*l, *new(T))
+		if err := json.UnmarshalDecode(d, &(*l)[len(*l)-1]); err != nil {
+			return err
+		}
+	}
+	_, err := d.ReadToken()
+	return err
 }
 
 // splitStrict is splitList for a list in which nothing is out of order. Elements share body's memory.
@@ -299,15 +338,13 @@ func splitStrict(body []byte) ([]item, bool) {
 // isBareBundle reports whether body begins as a bundle does and holds nothing after it. It looks no further
 // than it has to: whether it is a bundle is for ParseBundle to say.
 func isBareBundle(body []byte) bool {
-	for _, seam := range []string{"}{", "}\n{", "}\r\n{", "} {"} {
-		if bytes.Contains(body, []byte(seam)) {
-			return false // JSON lines, or something to be read with care
-		}
-	}
 	s := strictjson.New(body)
 	err := s.Object(func(name []byte) error {
-		if string(name) == "mediaType" {
+		switch string(name) {
+		case "mediaType":
 			return errFound
+		case "attestations":
+			return errOutOfOrder // a registry's answer
 		}
 		if k := s.Kind(); k == '{' || k == '[' {
 			_, err := s.Span()
@@ -315,7 +352,15 @@ func isBareBundle(body []byte) bool {
 		}
 		return s.Skip()
 	})
-	return err == errFound
+	if err != errFound {
+		return false
+	}
+	for _, seam := range []string{"}{", "}\n{", "}\r\n{", "} {"} {
+		if bytes.Contains(body, []byte(seam)) {
+			return false // JSON lines, or something to be read with care
+		}
+	}
+	return true
 }
 
 var errFound = errors.New("found")

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -36,12 +37,13 @@ type registrySignature struct {
 
 // verifySignatures checks the signatures of a version document published at t; zero if nobody knows.
 func (f *facts) verifySignatures(doc document, t time.Time) outcome {
-	var signatures []registrySignature
+	var signatures few[registrySignature]
 	if announces(doc.Dist.Signatures) {
-		if err := json.Unmarshal(doc.Dist.Signatures, &signatures, json.MatchCaseInsensitiveNames(false)); err != nil {
+		err := json.Unmarshal(doc.Dist.Signatures, &signatures, json.MatchCaseInsensitiveNames(false))
+		if err != nil && !errors.Is(err, errTooMany) {
 			return fail(reasonSignatureFormat, "", "").with(err.Error())
 		}
-		if len(signatures) > maxSignatures {
+		if err != nil || len(signatures) > maxSignatures {
 			return fail(reasonSignatureFormat, "", "").with("more signatures than any registry gives")
 		}
 	}

@@ -12,6 +12,8 @@
 package verify
 
 import (
+	"strings"
+
 	"assay/internal/evidence"
 	"assay/internal/npm"
 	"assay/internal/publisher"
@@ -20,7 +22,7 @@ import (
 
 // Version changes whenever a check may answer differently for the same input. Cached verdicts of another
 // version are not used.
-const Version = "2"
+const Version = "3"
 
 // Status is how a check ended.
 type Status string
@@ -218,7 +220,7 @@ func Run(in Input) *Outcome {
 		o := c.run(f)
 		out.Checks[i] = Result{
 			ID: c.id, Status: o.status, Reason: o.reason,
-			Message: sentence(c.id, o), Expected: o.expected, Actual: o.actual,
+			Message: shorten(sentence(c.id, o)), Expected: shorten(o.expected), Actual: shorten(o.actual),
 		}
 	}
 	out.Verdict = judge(f, out.Checks)
@@ -241,6 +243,14 @@ func Run(in Input) *Outcome {
 		}
 	}
 	return out
+}
+
+// shorten cuts a text that is longer than any result needs.
+func shorten(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }
 
 // Status returns the status of the check with the given ID, "" for an ID that does not exist.
