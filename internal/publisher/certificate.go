@@ -97,12 +97,11 @@ func ReadCertificate(cert *x509.Certificate) (*Certificate, error) {
 		}
 		value := string(ext.Value)
 		if n >= ExtIssuer {
-			var s string
-			rest, err := asn1.UnmarshalWithParams(ext.Value, &s, "utf8")
-			if err != nil || len(rest) != 0 || ext.Value[0] != asn1.TagUTF8String { // the package takes any kind of string
+			text, ok := utf8String(ext.Value)
+			if !ok {
 				return nil, fmt.Errorf("certificate's %v is not a DER UTF8String", n)
 			}
-			value = s
+			value = text
 		}
 		if !utf8.ValidString(value) || strings.ContainsFunc(value, isControl) {
 			return nil, fmt.Errorf("certificate's %v holds control characters or invalid UTF-8", n)
@@ -111,6 +110,28 @@ func ReadCertificate(cert *x509.Certificate) (*Certificate, error) {
 		c.extensions[n] = value
 	}
 	return c, nil
+}
+
+// utf8String reads a DER UTF8String that fills the whole of der (X.690, sections 8.1.3 and 10.1: the length in
+// the fewest bytes). No value of an extension is longer than 64 KiB.
+func utf8String(der []byte) (string, bool) {
+	if len(der) < 2 || der[0] != asn1.TagUTF8String {
+		return "", false
+	}
+	length, text := int(der[1]), der[2:]
+	switch {
+	case length < 0x80:
+	case length == 0x81 && len(text) > 0 && text[0] >= 0x80:
+		length, text = int(text[0]), text[1:]
+	case length == 0x82 && len(text) > 1 && text[0] > 0:
+		length, text = int(text[0])<<8|int(text[1]), text[2:]
+	default:
+		return "", false
+	}
+	if length != len(text) {
+		return "", false
+	}
+	return string(text), true
 }
 
 // subjectURI returns the URI of the subject alternative name as it stands in the certificate: net/url would

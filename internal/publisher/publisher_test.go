@@ -9,6 +9,8 @@ import (
 	"encoding/asn1"
 	"math/big"
 	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -41,7 +43,7 @@ func certificate(t testing.TB, change func(*x509.Certificate), extensions map[in
 	return cert
 }
 
-func utf8String(s string) []byte {
+func marshalUTF8(s string) []byte {
 	b, err := asn1.MarshalWithParams(s, "utf8")
 	if err != nil {
 		panic(err)
@@ -56,13 +58,13 @@ func TestReadCertificate(t *testing.T) {
 		extensions map[int][]byte
 		ok         bool
 	}{
-		{"usual", nil, map[int][]byte{1: []byte(GitHubIssuer), 8: utf8String(GitHubIssuer), 15: utf8String("42")}, true},
+		{"usual", nil, map[int][]byte{1: []byte(GitHubIssuer), 8: marshalUTF8(GitHubIssuer), 15: marshalUTF8("42")}, true},
 		{"newer extension", nil, map[int][]byte{25: []byte("whatever"), 99: {0}}, true},
-		{"empty extension", nil, map[int][]byte{23: utf8String("")}, true},
+		{"empty extension", nil, map[int][]byte{23: marshalUTF8("")}, true},
 		{"raw where DER is due", nil, map[int][]byte{8: []byte(GitHubIssuer)}, false},
-		{"trailing bytes", nil, map[int][]byte{8: append(utf8String(GitHubIssuer), 0)}, false},
+		{"trailing bytes", nil, map[int][]byte{8: append(marshalUTF8(GitHubIssuer), 0)}, false},
 		{"printable string", nil, map[int][]byte{8: {0x13, 1, 'a'}}, false},
-		{"control character", nil, map[int][]byte{12: utf8String("https://github.com/acme/left\n")}, false},
+		{"control character", nil, map[int][]byte{12: marshalUTF8("https://github.com/acme/left\n")}, false},
 		{"invalid UTF-8", nil, map[int][]byte{5: {0xff, 0xfe}}, false},
 		{"no name", func(c *x509.Certificate) { c.URIs = nil }, nil, false},
 		{"two names", func(c *x509.Certificate) { c.URIs = append(c.URIs, c.URIs[0]) }, nil, false},
@@ -167,6 +169,27 @@ func TestSameSource(t *testing.T) {
 		change(&other)
 		if a.SameSource(&other) {
 			t.Errorf("%+v is the same publisher as %+v", other, a)
+		}
+	}
+}
+
+// TestUTF8String: read by hand, it takes exactly what encoding/asn1 writes.
+func TestUTF8String(t *testing.T) {
+	for _, n := range []int{0, 1, 0x7f, 0x80, 0xff, 0x100, 0x1234, 0xffff} {
+		want := strings.Repeat("a", n)
+		der := marshalUTF8(want)
+		if got, ok := utf8String(der); !ok || got != want {
+			t.Errorf("a string of %d bytes does not come back", n)
+		}
+		for _, bad := range [][]byte{der[:len(der)-1], append(slices.Clone(der), 0), append([]byte{0x13}, der[1:]...)} {
+			if _, ok := utf8String(bad); ok {
+				t.Errorf("a damaged string of %d bytes is read", n)
+			}
+		}
+	}
+	for _, bad := range [][]byte{nil, {0x0c}, {0x0c, 0x80}, {0x0c, 0x81, 1, 'a'}, {0x0c, 0x82, 0, 1, 'a'}, {0x0c, 0x83, 0, 0, 1, 'a'}, {0x0c, 0x81}, {0x0c, 0x82, 1}} {
+		if _, ok := utf8String(bad); ok {
+			t.Errorf("%x is read", bad)
 		}
 	}
 }

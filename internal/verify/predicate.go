@@ -6,8 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/go-json-experiment/json"
-
 	"assay/internal/publisher"
 	"assay/internal/sigstore"
 	"assay/internal/sigstore/strictjson"
@@ -93,17 +91,6 @@ func readPredicate(s *sigstore.Statement, c *publisher.Certificate) (*predicate,
 	return nil, undecided(reasonPredicateUnknown, fmt.Sprintf("predicate type %q", s.PredicateType))
 }
 
-// decode reads JSON strictly: a member given twice reads differently to different readers.
-func decode(raw []byte, into any) outcome {
-	if len(raw) == 0 {
-		return fail(reasonPredicateField, "a predicate", "absent")
-	}
-	if err := json.Unmarshal(raw, into, json.MatchCaseInsensitiveNames(false)); err != nil {
-		return fail(reasonPredicateFormat, "", "").with(err.Error())
-	}
-	return pass()
-}
-
 // values are the texts of a predicate by their paths, as "runDetails.builder.id" or "materials[0].uri"; an
 // array's own path has the number of its elements.
 type values map[string]string
@@ -162,7 +149,7 @@ func paths(list ...string) *node {
 
 // texts reads what a tree of paths names. It returns what it has read even where it fails.
 func texts(raw []byte, tree *node) (values, outcome) {
-	r := textReader{strictjson.New(raw), values{}, pass()}
+	r := textReader{strictjson.New(raw), make(values, 24), pass()}
 	if len(raw) == 0 {
 		return r.values, fail(reasonPredicateField, "a predicate", "absent")
 	}

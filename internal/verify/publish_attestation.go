@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// publishPaths are the members of a publish predicate.
+var publishPaths = paths("{name,version,registry}")
+
 // checkPublishAttestation holds when there is exactly one publish attestation, it verifies with a key of
 // the registry that is meant for attestations, and it names this package, version and registry. It is the
 // registry's word that it accepted these bytes: a provenance alone may be of a publish that was refused.
@@ -50,20 +53,16 @@ func checkPublishAttestation(f *facts) outcome {
 	if !a.verified() {
 		return fail(reasonNotVerified, "a publish attestation that verifies", "one that does not")
 	}
-	var p struct {
-		Name     string `json:"name"`
-		Version  string `json:"version"`
-		Registry string `json:"registry"`
-	}
-	if o := decode(a.statement.Predicate, &p); o.status != Pass {
+	p, o := texts(a.statement.Predicate, publishPaths)
+	if o.status != Pass {
 		return o
 	}
-	if id := f.in.Package.ID; p.Name != id.Name || p.Version != id.Version {
-		return fail(reasonPublishOther, id.String(), p.Name+"@"+p.Version)
+	if id := f.in.Package.ID; p["name"] != id.Name || p["version"] != id.Version {
+		return fail(reasonPublishOther, id.String(), p["name"]+"@"+p["version"])
 	}
-	registry := strings.TrimRight(p.Registry, "/")
+	registry := strings.TrimRight(p["registry"], "/")
 	if !slices.Contains(a.key.Registries, registry) {
-		return fail(reasonPublishRegistry, strings.Join(a.key.Registries, " or "), p.Registry)
+		return fail(reasonPublishRegistry, strings.Join(a.key.Registries, " or "), p["registry"])
 	}
 	return f.compareSubject(a, false)
 }
