@@ -19,14 +19,19 @@ func bigLockfile(size int) []byte {
 	var b strings.Builder
 	b.Grow(size + 1024)
 	b.WriteString("{\n  \"name\": \"app\",\n  \"lockfileVersion\": 3,\n  \"requires\": true,\n  \"packages\": {\n    \"\": {\n      \"name\": \"app\",\n      \"dependencies\": {\n        \"package-0\": \"^1.0.0\"\n      }\n    }")
+	last := size/700 - 50
 	for i := 0; b.Len() < size; i++ {
 		where := fmt.Sprintf("node_modules/package-%d", i)
 		if i%10 == 9 {
 			where = fmt.Sprintf("node_modules/package-%d/node_modules/package-%d", i-1, i/2)
 		}
-		fmt.Fprintf(&b, ",\n    %q: {\n      \"version\": \"%d.%d.0\",\n      \"resolved\": \"https://registry.npmjs.org/package-%d/-/package-%d-%d.%d.0.tgz\",\n      \"integrity\": \"sha512-%086d==\",\n      \"license\": \"MIT\",\n      \"dependencies\": {\n", where, i%9, i%20, i, i, i%9, i%20, i)
+		fmt.Fprintf(&b, ",\n    %q: {\n      \"version\": \"%d.%d.0\",\n      \"resolved\": \"https://registry.npmjs.org/package-%d/-/package-%d-%d.%d.0.tgz\",\n      \"integrity\": \"sha512-%086d==\",\n      \"license\": \"MIT\",\n      \"funding\": {\n        \"url\": \"https://github.com/sponsors/somebody\"\n      },\n      \"dependencies\": {\n", where, i%9, i%20, i, i, i%9, i%20, i)
 		for j := 1; j <= 4; j++ {
-			fmt.Fprintf(&b, "        \"package-%d\": \"^%d.0.0\"", (i/4+1)*4*j/5*4+j, j)
+			to := min((i/4+1)*4*j/5*4+j, last+10*j) // further on, but listed, and not one of the nested ones
+			if to%10 == 9 {
+				to--
+			}
+			fmt.Fprintf(&b, "        \"package-%d\": \"^%d.0.0\"", to, j)
 			if j < 4 {
 				b.WriteString(",\n")
 			}
