@@ -96,7 +96,7 @@ func (p *Package) Failed(id string) bool {
 type Other struct {
 	Name      string           `json:"name"`
 	Version   string           `json:"version"`
-	Source    string           `json:"source"` // workspace, git, file, link, url or bundled
+	Source    string           `json:"source"` // workspace, git, file, link, url, bundled or unknown
 	Resolved  string           `json:"resolved"`
 	Locations []string         `json:"locations"`
 	File      string           `json:"file"`
