@@ -36,7 +36,9 @@ func TestClient(t *testing.T) {
 			<-r.Context().Done()
 		}, 3, "no answer within 50ms"},
 		{"cut", func(_ int64, w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }, 3, "EOF"},
-		{"elsewhere", func(_ int64, w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound) }, 1, "not followed"},
+		{"elsewhere", func(_ int64, w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusFound)
+		}, 1, "not followed"},
 		{"endless", func(_ int64, w http.ResponseWriter, r *http.Request) { w.Write(make([]byte, maxAnswer+1)) }, 1, "larger than"},
 		{"repeats the token", func(_ int64, w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(401)
