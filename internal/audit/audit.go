@@ -43,11 +43,18 @@ type Target struct {
 
 	// Dir is the directory that Locations lie in; "" where they are no directories.
 	Dir string
+	// Listed says whether the lockfile lists a package at a place below Dir, such as
+	// "node_modules/a/node_modules/b", and that is what lies there; nil: none is listed.
+	Listed func(place string) bool
 
 	// Tarball is a tarball at hand, or what stands in for it; nil: it is fetched where that is asked for.
 	Tarball *evidence.Tarball
 	// Evidence is given by the user; then no registry is asked.
 	Evidence *evidence.Evidence
+
+	// What other packages of the run may explain of what lies on disk; see [Runner.relatives].
+	all             *places
+	lenders, takers []evidence.Relative
 }
 
 // Options say how packages are looked at.
@@ -114,6 +121,9 @@ func NewRunner(o Options) *Runner {
 // Run looks at every target and returns the report, its packages sorted by name and version.
 func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	rep := report.New()
+	if r.o.Installed {
+		targets = placed(targets)
+	}
 	rep.Packages = make([]report.Package, len(targets))
 	quotes := make([]quote, len(targets))
 	work := make(chan int)
@@ -269,6 +279,15 @@ func (r *Runner) kept(q evidence.Query) *verify.Outcome {
 
 // look collects and verifies, and keeps what it finds.
 func (r *Runner) look(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (*verify.Outcome, quote) {
+	out, quoted := r.lookTwice(ctx, t, req, rt, options)
+	if related := r.relatives(ctx, t, out); related != nil {
+		return r.lookTwice(ctx, related, req, rt, options)
+	}
+	return out, quoted
+}
+
+// lookTwice looks once, and again where that is needed.
+func (r *Runner) lookTwice(ctx context.Context, t *Target, req evidence.Request, rt *registryTrust, options verify.Options) (*verify.Outcome, quote) {
 	out, quoted, again := r.lookOnce(ctx, t, req, rt, options)
 	if again {
 		req.Fresh = true
@@ -336,6 +355,7 @@ func (r *Runner) verify(t *Target, ev *evidence.Evidence, rt *registryTrust, opt
 	}
 	if r.o.Installed && t.Dir != "" {
 		ev.Installed = installed(t, ev.Tarball)
+		ev.Lenders, ev.Takers = t.lenders, t.takers
 	}
 	return verify.Run(verify.Input{Package: t.Package, Evidence: ev, Trust: rt.trust, Options: options})
 }
@@ -348,7 +368,7 @@ func installed(t *Target, tarball *evidence.Tarball) []evidence.Place {
 			places = append(places, evidence.Place{Path: location, Absent: true})
 			continue
 		}
-		places = append(places, evidence.ReadInstalled(location, filepath.Join(t.Dir, filepath.FromSlash(location)), tarball))
+		places = append(places, evidence.ReadInstalled(location, filepath.Join(t.Dir, filepath.FromSlash(location)), tarball, t.Listed))
 	}
 	return places
 }

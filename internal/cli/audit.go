@@ -105,6 +105,11 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 			o.File = s.shown(p.Dir, o.File)
 			others = append(others, o)
 		}
+		if f.installed {
+			for _, o := range p.Strays() {
+				others = append(others, other(&o, s.policy))
+			}
+		}
 		subjects = append(subjects, subject(env, p))
 	}
 	options := s.auditOptions(policy.Filter{})
@@ -210,7 +215,7 @@ func (s *session) target(project *inventory.Project, i int) audit.Target {
 			ID: npm.ID{Name: p.Name, Version: p.Version}, Registry: base,
 			Lockfile: true, Integrity: p.Integrity, Resolved: p.Resolved,
 		},
-		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir,
+		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir, Listed: project.Lists,
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
 	t.Oddity = p.Oddity

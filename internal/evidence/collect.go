@@ -169,8 +169,8 @@ func (c *Collector) tarballUsable(r *recall, url string, digests []string) bool 
 		return false
 	}
 	for _, name := range digests {
-		if i := digestIndex(name); i >= 0 && t.digests[i] == nil {
-			return false
+		if i := digestIndex(name); i >= 0 && t.digests[i] == nil || name == WithFiles {
+			return false // its files are not kept
 		}
 	}
 	return true

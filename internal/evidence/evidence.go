@@ -87,6 +87,12 @@ type Evidence struct {
 	// Installed is what lies on disk as this package; nil: nobody looked.
 	Installed []Place
 
+	// Lenders are those optional dependencies of the package whose tarballs were fetched and verified, with the
+	// tarballs' files: an install script may have put one in the place of a command. Takers are packages that
+	// have this one among theirs, by their own verified tarballs, with their commands on disk: they may have
+	// moved a file of this package there.
+	Lenders, Takers []Relative
+
 	// Earlier is what earlier runs were served for the same package on the same registry and what differs
 	// from today's answers, the most telling first, four at most. It may come from a cache that somebody else filled: an entry
 	// counts only for what its own signatures prove.

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -37,27 +39,34 @@ type Place struct {
 	Path   string // where, as a lockfile has it: "node_modules/express"
 	Absent bool   // there is no such directory
 
-	// Files are its files by path below the directory, with slashes. Directories node_modules in it are other
-	// packages' places, save what the tarball has in them. The digest stands only where some file of the
-	// tarball has the same size; without it nothing could be equal.
+	// Files are its files by path below the directory, with slashes, and what else is no directory. Packages in
+	// its node_modules that are listed are left out, save what the tarball has in them, and so are the notes of
+	// installers. The digest stands only for commands, and where some file of the tarball has the same size;
+	// without it nothing could be equal.
 	Files map[string]File
 
 	// Manifest is the bytes of package.json, where they are not the tarball's.
 	Manifest []byte
-
-	// Borrowed names, for files that are not the tarball's, a file of the same bytes in one of the package's own
-	// dependencies: some packages replace their command by a binary that came as an optional dependency.
-	Borrowed map[string]string // path → "@esbuild/linux-x64/bin/esbuild"
 
 	// Reason and Detail say why the directory could not be read; then Files is nil.
 	Reason string // stable kebab-case code: "unreadable" or "too-large"
 	Detail string // one sentence for a person, hostile text included
 }
 
+// A Relative is a package that another one shares files with: packages with binaries for each platform
+// have them in optional dependencies, from which their install script takes one, or moves it.
+type Relative struct {
+	Name  string          // the name it is installed under
+	Files map[string]File // by path
+}
+
 // ReadInstalled reads the directory of an installed package, to be compared with its tarball, which was read
 // [WithFiles]; without its Files nothing but whether the package is there is looked at. Symbolic links in the
 // directory are not followed. A directory that is not there, or cannot be read, is told in the Place.
-func ReadInstalled(place, dir string, t *Tarball) Place {
+//
+// Packages that lie in its node_modules are looked at by themselves where listed says so of their place; else,
+// and where listed is nil, their files count as this package's.
+func ReadInstalled(place, dir string, t *Tarball, listed func(place string) bool) Place {
 	p := Place{Path: place}
 	root, err := os.OpenRoot(dir)
 	switch {
@@ -72,15 +81,12 @@ func ReadInstalled(place, dir string, t *Tarball) Place {
 	if t == nil || t.Files == nil {
 		return p
 	}
-	p.read(root.FS(), t)
-	if p.Reason == "" {
-		p.borrow(root.FS(), dir, t)
-	}
+	p.read(root.FS(), t, listed)
 	return p
 }
 
 // read fills in Files and Manifest.
-func (p *Place) read(dir fs.FS, t *Tarball) {
+func (p *Place) read(dir fs.FS, t *Tarball, listed func(string) bool) {
 	wanted := make(map[int64]bool, len(t.Files)) // sizes that some file of the tarball has
 	within := map[string]bool{}                  // directories that the tarball has files in
 	for name, f := range t.Files {
@@ -91,6 +97,10 @@ func (p *Place) read(dir fs.FS, t *Tarball) {
 		for d := path.Dir(name); d != "." && !within[d]; d = path.Dir(d) {
 			within[d] = true
 		}
+	}
+	commands := map[string]bool{}
+	for _, name := range t.Commands() {
+		commands[name] = true
 	}
 	p.Files = make(map[string]File, len(t.Files))
 	entries, names := 0, 0
@@ -104,16 +114,19 @@ func (p *Place) read(dir fs.FS, t *Tarball) {
 		if entries, names = entries+1, names+len(name); entries > maxInstalledEntries || names > maxInstalledNames {
 			return &LimitError{"installed package", maxInstalledEntries}
 		}
-		if d.IsDir() {
-			if ofOthers(name) && !within[name] {
-				return fs.SkipDir
+		if _, packed := t.Files[name]; !packed && !within[name] && ofOthers(name) {
+			base := path.Base(name)
+			switch {
+			case installerNotes[base] && path.Base(path.Dir(name)) == "node_modules",
+				base != "node_modules" && listed != nil && listed(p.Path+"/"+name):
+				if d.IsDir() {
+					return fs.SkipDir
+				}
+				return nil
 			}
-			return nil
 		}
-		if in := path.Dir(name); path.Base(in) == "node_modules" && ofOthers(in) {
-			if _, ok := t.Files[name]; !ok {
-				return nil // an installer's notes, such as .package-lock.json
-			}
+		if d.IsDir() {
+			return nil
 		}
 		f := File{Size: -1}
 		if d.Type().IsRegular() {
@@ -122,7 +135,7 @@ func (p *Place) read(dir fs.FS, t *Tarball) {
 				return err
 			}
 			f.Size = info.Size()
-			if wanted[f.Size] {
+			if wanted[f.Size] || commands[name] {
 				if f, err = hashAt(dir, name); err != nil {
 					return err
 				}
@@ -178,108 +191,48 @@ func (p *Place) readManifest(dir fs.FS, t *Tarball) error {
 	return err
 }
 
-// borrow looks for files that are not the tarball's in the package's dependencies, where Node.js would find
-// those from dir.
-func (p *Place) borrow(root fs.FS, dir string, t *Tarball) {
-	changed := map[int64][]string{} // size → paths
-	for name, want := range t.Files {
-		got, ok := p.Files[name]
-		unlike := got.SHA256 == [sha256.Size]byte{} || got.SHA256 != want.SHA256 && got.SHA256 != want.Shebang
-		if ok && unlike && got.Size > 0 && name != "package.json" {
-			changed[got.Size] = append(changed[got.Size], name)
-		}
-	}
-	if len(changed) == 0 {
-		return
-	}
-	sums := map[[sha256.Size]byte][]string{}
-	for _, names := range changed {
-		for _, name := range names {
-			f, err := hashAt(root, name)
-			if err != nil {
-				continue // it stays unexplained
-			}
-			p.Files[name] = f
-			sums[f.SHA256] = append(sums[f.SHA256], name)
-		}
-	}
-	for _, dependency := range dependencyNames(t.Manifest) {
-		from, ok := resolve(dir, dependency)
-		if !ok {
-			continue
-		}
-		entries := 0
-		_ = fs.WalkDir(from.FS(), ".", func(name string, d fs.DirEntry, err error) error {
-			if entries++; err != nil || entries > maxInstalledEntries {
-				return fs.SkipAll
-			}
-			if d.IsDir() {
-				if path.Base(name) == "node_modules" {
-					return fs.SkipDir
-				}
-				return nil
-			}
-			info, err := d.Info()
-			if err != nil || !d.Type().IsRegular() || changed[info.Size()] == nil {
-				return nil
-			}
-			f, err := hashAt(from.FS(), name)
-			if err != nil {
-				return nil
-			}
-			for _, mine := range sums[f.SHA256] {
-				if p.Borrowed == nil {
-					p.Borrowed = map[string]string{}
-				}
-				p.Borrowed[mine] = dependency + "/" + name
-			}
-			return nil
-		})
-		from.Close()
-	}
+// installerNotes are what package managers put into a node_modules inside a package for themselves.
+var installerNotes = map[string]bool{
+	".bin": true, ".cache": true, ".package-lock.json": true, ".yarn-integrity": true, ".modules.yaml": true,
+	".DS_Store": true,
 }
 
-// dependencyNames returns the names that a package.json has among its dependencies and may have on disk.
-func dependencyNames(manifest []byte) []string {
+// OptionalDependencies returns the names that package.json has there, sorted, but none that is no plain path.
+func (t *Tarball) OptionalDependencies() []string {
 	var m struct {
-		Dependencies         map[string]jsontext.Value `json:"dependencies"`
-		OptionalDependencies map[string]jsontext.Value `json:"optionalDependencies"`
+		Optional map[string]jsontext.Value `json:"optionalDependencies"`
 	}
-	_ = json.Unmarshal(bytes.TrimPrefix(manifest, []byte("\xef\xbb\xbf")), &m, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
+	_ = json.Unmarshal(bytes.TrimPrefix(t.Manifest, []byte("\xef\xbb\xbf")), &m, jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true))
 	var names []string
-	for _, of := range []map[string]jsontext.Value{m.OptionalDependencies, m.Dependencies} {
-		for name := range of {
-			if filepath.IsLocal(name) && !strings.ContainsAny(name, `\:`) && path.Clean(name) == name {
-				names = append(names, name)
-			}
+	for _, name := range slices.Sorted(maps.Keys(m.Optional)) {
+		if filepath.IsLocal(name) && !strings.ContainsAny(name, `\:`) && path.Clean(name) == name {
+			names = append(names, name)
 		}
 	}
 	return names
 }
 
-// resolve opens the directory that a package in dir finds a dependency in: the nearest node_modules upwards
-// that has it. Source: Node.js documentation, "Loading from node_modules folders".
-func resolve(dir, dependency string) (*os.Root, bool) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, false
+// Commands returns the paths of the files that package.json names as commands ("bin"), in no order.
+func (t *Tarball) Commands() []string {
+	var m struct {
+		Bin jsontext.Value `json:"bin"`
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
+	options := []jsontext.Options{jsontext.AllowInvalidUTF8(true), jsontext.AllowDuplicateNames(true)}
+	_ = json.Unmarshal(bytes.TrimPrefix(t.Manifest, []byte("\xef\xbb\xbf")), &m, options...)
+	var one string
+	var several map[string]jsontext.Value
+	var paths []string
+	if json.Unmarshal(m.Bin, &one) == nil {
+		several = map[string]jsontext.Value{"": m.Bin}
+	} else if json.Unmarshal(m.Bin, &several, options...) != nil {
+		return nil
 	}
-	for range 100 {
-		if filepath.Base(dir) != "node_modules" {
-			if root, err := os.OpenRoot(filepath.Join(dir, "node_modules", filepath.FromSlash(dependency))); err == nil {
-				return root, true
-			}
+	for _, v := range several {
+		if json.Unmarshal(v, &one) == nil && one != "" {
+			paths = append(paths, strings.TrimPrefix(path.Clean("/"+one), "/"))
 		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			break
-		}
-		dir = parent
 	}
-	return nil, false
+	return paths
 }
 
 func hashAt(dir fs.FS, name string) (File, error) {

@@ -102,11 +102,11 @@ func TestReadInstalled(t *testing.T) {
 		"node_modules/@s/in/index.js": "in", "test/node_modules/x/index.js": "x", "lib/node_modules/evil/index.js": "x",
 		"link.js": "→ a.js", "out": "→ ../../..", "empty/": "",
 	})
-	p := ReadInstalled("node_modules/p", dir, tarball)
+	p := ReadInstalled("node_modules/p", dir, tarball, func(place string) bool { return strings.HasSuffix(place, "/dep") })
 	want := []string{
 		"a.js", "lib/b.js", "lib/extra.js", "lib/node_modules/evil/index.js", "link.js", "node_modules/@s/in/index.js",
 		"node_modules/in/index.js", "node_modules/in/more.js", "out", "package.json", "test/node_modules/x/index.js",
-	}
+	} // what is listed is left out
 	if got := slices.Sorted(maps.Keys(p.Files)); !slices.Equal(got, want) || p.Reason != "" || p.Absent {
 		t.Fatalf("files %q, want %q; %q %q", got, want, p.Reason, p.Detail)
 	}
@@ -119,29 +119,60 @@ func TestReadInstalled(t *testing.T) {
 	if string(p.Manifest) != `{"x":1}` {
 		t.Errorf("manifest %q", p.Manifest)
 	}
-	if p := ReadInstalled("x", filepath.Join(dir, "none"), tarball); !p.Absent || p.Files != nil {
+	if p := ReadInstalled("x", filepath.Join(dir, "none"), tarball, nil); !p.Absent || p.Files != nil {
 		t.Errorf("a directory that is not there: %+v", p)
 	}
-	if p := ReadInstalled("x", filepath.Join(dir, "a.js"), tarball); p.Reason == "" || p.Files != nil {
+	if p := ReadInstalled("x", filepath.Join(dir, "a.js"), tarball, nil); p.Reason == "" || p.Files != nil {
 		t.Errorf("a file in its place: %+v", p)
 	}
-	if p := ReadInstalled("x", dir, nil); p.Absent || p.Reason != "" || p.Files != nil {
+	if p := ReadInstalled("x", dir, nil, nil); p.Absent || p.Reason != "" || p.Files != nil {
 		t.Errorf("without a tarball: %+v", p)
 	}
 }
 
-func TestBorrowed(t *testing.T) {
-	tarball := readFiles(t, file("package/package.json", `{"optionalDependencies":{"@native/linux":"1","../evil":"1","absent":"1"},"dependencies":{"near":"1"}}`),
-		file("package/bin/tool", "#!/usr/bin/env node\n"), file("package/b", "script"), file("package/c", "c"))
-	root := install(t, map[string]string{
-		"node_modules/tool/bin/tool": "\x7fELF native", "node_modules/tool/b": "other", "node_modules/tool/c": "c",
-		"node_modules/tool/node_modules/near/x": "other", "node_modules/near/x": "no!!!",
-		"node_modules/@native/linux/bin/tool": "\x7fELF native", "evil": "\x7fELF native",
+// Packages inside a package count as its own unless they are listed, and commands have digests whatever their size.
+func TestReadInstalledListed(t *testing.T) {
+	tarball := readFiles(t, file("package/package.json", `{"bin":{"tool":"./bin/../bin/tool","other":"../out"}}`), file("package/bin/tool", "#!/usr/bin/env node\n"))
+	dir := install(t, map[string]string{
+		"bin/tool": "\x7fELF", "node_modules/dep/index.js": "x", "node_modules/@s/dep/index.js": "x", "node_modules/@s/dep/node_modules/y/x": "x",
+		"node_modules/dep.js": "x", "node_modules/evil/index.js": "x", "node_modules/@s/evil/index.js": "x", "node_modules/.evil/x": "x",
+		"node_modules/.cache/x": "x", "lib/node_modules/dep/x": "x", "lib/.bin/x": "x", "node_modules/.bin/node_modules/x/x": "x",
 	})
-	p := ReadInstalled("node_modules/tool", filepath.Join(root, "node_modules", "tool"), tarball)
-	want := map[string]string{"bin/tool": "@native/linux/bin/tool", "b": "near/x"}
-	if !maps.Equal(p.Borrowed, want) {
-		t.Errorf("borrowed %v, want %v (%s %s)", p.Borrowed, want, p.Reason, p.Detail)
+	var asked []string
+	p := ReadInstalled("node_modules/p", dir, tarball, func(place string) bool {
+		asked = append(asked, place)
+		return strings.HasSuffix(place, "/dep")
+	})
+	want := []string{
+		"bin/tool", "lib/.bin/x", "lib/node_modules/dep/x", "node_modules/.evil/x", "node_modules/@s/evil/index.js", "node_modules/dep.js", "node_modules/evil/index.js",
+	}
+	if got := slices.Sorted(maps.Keys(p.Files)); !slices.Equal(got, want) || p.Reason != "" {
+		t.Errorf("files %q, want %q; %q", got, want, p.Reason)
+	}
+	if p.Files["bin/tool"].SHA256 != sha256.Sum256([]byte("\x7fELF")) {
+		t.Error("a command without a digest")
+	}
+	if !slices.Contains(asked, "node_modules/p/node_modules/@s/dep") || slices.Contains(asked, "node_modules/p/lib/node_modules/dep") {
+		t.Errorf("asked for %q", asked)
+	}
+}
+
+func TestRelations(t *testing.T) {
+	for _, tt := range []struct{ manifest, commands, optional string }{
+		{`{"bin":"./cli.js"}`, "cli.js", ""},
+		{`{"bin":{"a":"/x/a","b":"../../b","c":1,"d":""},"optionalDependencies":{"@s/x":"1","../evil":"1","a/../b":"1","c:d":1,"z":{}}}`, "b x/a", "@s/x z"},
+		{"\xef\xbb\xbf" + `{"bin":["a"],"optionalDependencies":["a"]}`, "", ""},
+		{`{"bin":null}`, "", ""}, {`{`, "", ""}, {``, "", ""},
+	} {
+		tarball := &Tarball{Manifest: []byte(tt.manifest)}
+		commands := tarball.Commands()
+		slices.Sort(commands)
+		if got := strings.Join(commands, " "); got != tt.commands {
+			t.Errorf("%s: commands %q, want %q", tt.manifest, got, tt.commands)
+		}
+		if got := strings.Join(tarball.OptionalDependencies(), " "); got != tt.optional {
+			t.Errorf("%s: optional dependencies %q, want %q", tt.manifest, got, tt.optional)
+		}
 	}
 }
 

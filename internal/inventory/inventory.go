@@ -60,6 +60,8 @@ type Project struct {
 
 	depth []int32 // per node: edges on its shortest path, -1 for what is extraneous
 	start []int32 // per node: where its shortest path begins
+
+	listed []listed // what the file lists, sorted by path
 }
 
 // A Package is one registry package: whatever was asked for by version, range, tag or alias, wherever

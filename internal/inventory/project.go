@@ -59,6 +59,7 @@ func (t *tree) project(opts Options) (*Project, error) {
 	p.Warnings = t.sortWarnings()
 	p.addOthers(missing)
 	t.markOdd(p, keep)
+	p.listed = t.listed(verdicts)
 	return p, nil
 }
 

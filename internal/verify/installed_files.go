@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -17,16 +18,19 @@ import (
 // checkInstalledFiles holds when the files on disk are those of the tarball, wherever the package is
 // installed. A changed file and a missing one fail. So does one that the tarball does not have, because
 // Node.js may load it in place of another; only in a package with install scripts, which are there to make
-// files, is that told instead. What installers change by themselves is no difference:
+// files, is that told instead, and there too it fails where Node.js would look for it before a file of the
+// tarball, or in a node_modules. What installers change by themselves is no difference:
 //
 //   - npm calls .gitignore .npmignore (pacote lib/fetcher.js) and takes the CR off the first line of a command
 //     (bin-links lib/fix-bin.js);
 //   - npm up to 6 writes notes of its own into package.json;
-//   - an install script may put a file of the package's own dependency in the place of one, as esbuild does
-//     with its command: the dependency is a package of its own, with its own verdict;
+//   - an install script may put a file of one of the package's own optional dependencies in the place of a
+//     command, as esbuild does, or move it there, as bun does: the bytes have to be those of that package's
+//     verified tarball, which has a verdict of its own;
 //   - where the file system ignores the case of letters, two files of the tarball become one.
 //
-// Directories node_modules inside it are other packages' places, save what the tarball has there.
+// Packages in a node_modules inside it that the lockfile lists are looked at by themselves, save what the tarball
+// has there. All else that lies there is this package's, and added.
 func checkInstalledFiles(f *facts) outcome {
 	places, t := f.in.Evidence.Installed, f.in.Evidence.Tarball
 	if places == nil {
@@ -44,6 +48,7 @@ func checkInstalledFiles(f *facts) outcome {
 		return undecided(reasonFilesUnknown, t.Problem)
 	}
 	c := filesOf(t)
+	c.relate(f.in.Evidence)
 	result := pass()
 	for i := range places {
 		result = worst(result, c.compare(&places[i]))
@@ -56,13 +61,41 @@ type tarballFiles struct {
 	tarball *evidence.Tarball
 	folded  map[string][]string // paths in lower case → paths, where there are several
 	scripts bool                // the package runs something on install
+
+	commands map[string]bool              // paths that package.json names as commands
+	lent     map[[sha256.Size]byte]string // files that may be in a command's place
+	taken    map[[sha256.Size]byte]string // commands that a file of this package may have become
+	loads    map[string]bool              // see shadows
+}
+
+// relate takes in what the package's relatives have.
+func (c *tarballFiles) relate(e *evidence.Evidence) {
+	for _, r := range e.Lenders {
+		for name, f := range r.Files {
+			c.lent[f.SHA256] = r.Name + "/" + name
+		}
+	}
+	for _, r := range e.Takers {
+		for name, f := range r.Files {
+			c.taken[f.SHA256] = r.Name + "/" + name
+		}
+	}
+	delete(c.lent, [sha256.Size]byte{})
+	delete(c.taken, [sha256.Size]byte{})
 }
 
 func filesOf(t *evidence.Tarball) *tarballFiles {
-	c := &tarballFiles{tarball: t, folded: map[string][]string{}}
+	c := &tarballFiles{
+		tarball: t, folded: map[string][]string{}, commands: map[string]bool{},
+		lent: map[[sha256.Size]byte]string{}, taken: map[[sha256.Size]byte]string{}, loads: map[string]bool{},
+	}
+	for _, name := range t.Commands() {
+		c.commands[name] = true
+	}
 	for name := range t.Files {
 		key := strings.ToLower(name)
 		c.folded[key] = append(c.folded[key], name)
+		c.loadedBefore(name)
 	}
 	maps.DeleteFunc(c.folded, func(_ string, names []string) bool { return len(names) < 2 })
 	m, _, err := readManifest(t.Manifest, lastOfName)
@@ -89,7 +122,11 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 		want := c.tarball.Files[name]
 		at, got, ok := c.find(p, name)
 		if !ok {
-			if !c.ignoreFile(name) {
+			switch {
+			case c.ignoreFile(name):
+			case want.Size > 0 && c.taken[want.SHA256] != "":
+				told = append(told, name+" is now "+c.taken[want.SHA256])
+			default:
 				missing = append(missing, name)
 			}
 			continue
@@ -97,8 +134,8 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 		accounted[at] = true
 		switch {
 		case sameFile(want, got), c.collides(name, got), name == "package.json" && rewritten(c.tarball.Manifest, p.Manifest):
-		case c.scripts && p.Borrowed[at] != "":
-			told = append(told, name+" is "+p.Borrowed[at])
+		case c.scripts && c.commands[name] && got.Size > 0 && c.lent[got.SHA256] != "":
+			told = append(told, name+" is "+c.lent[got.SHA256])
 		default:
 			if len(changed) == 0 {
 				expected, actual = digestText(want), digestText(got)
@@ -109,7 +146,7 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		switch {
 		case accounted[name]:
-		case c.scripts, inert(name):
+		case inert(name), c.scripts && !inModules(name) && !c.loads[name]:
 			told = append(told, name)
 		default:
 			added = append(added, name)
@@ -127,6 +164,34 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	}
 	return pass()
 }
+
+// loadedBefore notes which other paths Node.js would load where a file of the tarball is asked for without its
+// ending, or by its directory. Source: Node.js documentation, Modules: CommonJS, LOAD_AS_FILE and LOAD_AS_DIRECTORY.
+func (c *tarballFiles) loadedBefore(name string) {
+	endings := [...]string{".js", ".json", ".node"}
+	dir, base := path.Split(name)
+	stem, ending := strings.TrimSuffix(name, path.Ext(name)), path.Ext(name)
+	if i := slices.Index(endings[:], ending); i >= 0 {
+		if !c.commands[name] { // some packages fetch bin/tool for their bin/tool.js to run
+			c.loads[stem] = true
+		}
+		for _, before := range endings[:i] {
+			c.loads[stem+before] = true
+		}
+		if in := strings.TrimSuffix(dir, "/"); in != "" && (base == "index"+ending || base == "package.json") {
+			for _, before := range endings {
+				c.loads[in+before] = true
+			}
+		}
+	}
+	// A package.json says how files below it are read.
+	for d := path.Dir(name); d != "." && !c.loads[d+"/package.json"]; d = path.Dir(d) {
+		c.loads[d+"/package.json"] = true
+	}
+}
+
+// inModules reports whether a path leads into a node_modules, where Node.js looks for packages.
+func inModules(name string) bool { return strings.Contains("/"+name+"/", "/node_modules/") }
 
 // inPlace names the first few files, and where.
 func inPlace(p *evidence.Place, names []string) string {

@@ -28,6 +28,7 @@ func contents(files map[string]string) map[string]evidence.File {
 func TestInstalledFiles(t *testing.T) {
 	const plain = `{"name":"p","version":"1.0.0","main":"a.js","description":"x"}`
 	const scripts = `{"name":"p","version":"1.0.0","scripts":{"postinstall":"make"}}`
+	const borrower = `{"name":"p","version":"1.0.0","scripts":{"postinstall":"make"},"bin":{"a":"./bin/x","b":"bin/x.js"}}`
 	type files = map[string]string
 	for _, tt := range []struct {
 		name, want string // want: "status reason" and, after ": ", the files that the message names
@@ -35,6 +36,8 @@ func TestInstalledFiles(t *testing.T) {
 		tarball    files  // beside package.json
 		disk       files
 		place      func(*evidence.Place)
+		lenders    files // of @x/linux, in its tarball
+		takers     files // of y, on disk
 	}{
 		{name: "the same", want: "pass ", tarball: files{"a.js": "a"}, disk: files{"a.js": "a"}},
 		{name: "changed", want: "fail files-changed: a.js", tarball: files{"a.js": "a", "b.js": "b"}, disk: files{"a.js": "A", "b.js": "b"}},
@@ -57,10 +60,29 @@ func TestInstalledFiles(t *testing.T) {
 		{name: "a script for development makes nothing here", want: "fail files-added: x.js", manifest: `{"name":"p","scripts":{"prepare":"make"}}`, disk: files{"x.js": ""}},
 		{name: "left by systems", want: "pass files-made: .DS_Store, gyp/__pycache__/x.pyc", disk: files{".DS_Store": "", "gyp/__pycache__/x.pyc": ""}},
 
-		{name: "a dependency's binary", want: "pass files-made: bin/x", manifest: scripts, tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"},
-			place: func(p *evidence.Place) { p.Borrowed = map[string]string{"bin/x": "@x/linux/bin/x"} }},
-		{name: "a dependency's binary, without a script that could put it there", want: "fail files-changed: bin/x", tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"},
-			place: func(p *evidence.Place) { p.Borrowed = map[string]string{"bin/x": "@x/linux/bin/x"} }},
+		{name: "added in a node_modules in spite of an install script", want: "fail files-added: lib/node_modules/ms/x.js, node_modules/ms.js", manifest: scripts,
+			disk: files{"node_modules/ms.js": "x", "lib/node_modules/ms/x.js": "x"}},
+		{name: "a link to a node_modules in spite of an install script", want: "fail files-added: node_modules", manifest: scripts,
+			place: func(p *evidence.Place) { p.Files["node_modules"] = evidence.File{Size: -1} }},
+		{name: "loaded before a file of the tarball", want: "fail files-added: a, b, b.js, c.json, d.js and 2 more", manifest: scripts,
+			tarball: files{"a.js": "", "b.json": "", "c.node": "", "d/index.node": ""},
+			disk:    files{"a.js": "", "b.json": "", "c.node": "", "d/index.node": "", "a": "x", "b": "x", "b.js": "x", "c.json": "x", "d.js": "x", "d/index.js": "x", "d/package.json": "x"}},
+		{name: "loaded after a file of the tarball", want: "pass files-made: a.json, b.mjs, d.txt, e/package.json, lib/a.js", manifest: scripts,
+			tarball: files{"a.js": "", "d/index.node": ""},
+			disk:    files{"a.js": "", "d/index.node": "", "a.json": "x", "b.mjs": "x", "d.txt": "x", "e/package.json": "x", "lib/a.js": "x"}},
+		{name: "fetched beside the command that runs it", want: "pass files-made: bin/x", manifest: borrower, tarball: files{"bin/x.js": ""}, disk: files{"bin/x.js": "", "bin/x": "ELF"}},
+
+		{name: "a dependency's binary", want: "pass files-made: bin/x is @x/linux/bin/y", manifest: borrower, tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"}, lenders: files{"bin/y": "ELF"}},
+		{name: "a dependency's binary, changed", want: "fail files-changed: bin/x", manifest: borrower, tarball: files{"bin/x": "js"}, disk: files{"bin/x": "evil"}, lenders: files{"bin/y": "ELF"}},
+		{name: "a dependency's file in the place of no command", want: "fail files-changed: a.js", manifest: borrower, tarball: files{"a.js": "js"}, disk: files{"a.js": "ELF"}, lenders: files{"bin/y": "ELF"}},
+		{name: "a dependency's empty file", want: "fail files-changed: bin/x", manifest: borrower, tarball: files{"bin/x": "js"}, disk: files{"bin/x": ""}, lenders: files{"bin/y": ""}},
+		{name: "a link in a command's place", want: "fail files-changed: bin/x", manifest: borrower, tarball: files{"bin/x": "js"},
+			place: func(p *evidence.Place) { p.Files["bin/x"] = evidence.File{Size: -1} }, lenders: files{"bin/y": "ELF"}},
+		{name: "a dependency's binary, without a script that could put it there", want: "fail files-changed: bin/x", manifest: `{"name":"p","version":"1.0.0","bin":"bin/x"}`,
+			tarball: files{"bin/x": "js"}, disk: files{"bin/x": "ELF"}, lenders: files{"bin/y": "ELF"}},
+		{name: "moved to another's command", want: "pass files-made: bin/x is now y/bin/z", tarball: files{"bin/x": "ELF"}, takers: files{"bin/z": "ELF"}},
+		{name: "moved and changed", want: "fail files-missing: bin/x", tarball: files{"bin/x": "ELF"}, takers: files{"bin/z": "evil"}},
+		{name: "an empty file moved", want: "fail files-missing: bin/x", tarball: files{"bin/x": ""}, takers: files{"bin/z": ""}},
 
 		{name: "ignore file renamed", want: "pass ", tarball: files{".gitignore": "x", "lib/.gitignore": "y"}, disk: files{".npmignore": "x", "lib/.npmignore": "y"}},
 		{name: "ignore file kept", want: "pass ", tarball: files{".gitignore": "x"}, disk: files{".gitignore": "x"}},
@@ -96,8 +118,11 @@ func TestInstalledFiles(t *testing.T) {
 				tt.place(&place)
 			}
 			o := verify.Run(verify.Input{
-				Package:  verify.Package{ID: npm.ID{Name: "p", Version: "1.0.0"}},
-				Evidence: &evidence.Evidence{Tarball: tarball, Installed: []evidence.Place{place}},
+				Package: verify.Package{ID: npm.ID{Name: "p", Version: "1.0.0"}},
+				Evidence: &evidence.Evidence{
+					Tarball: tarball, Installed: []evidence.Place{place},
+					Lenders: []evidence.Relative{{Name: "@x/linux", Files: contents(tt.lenders)}}, Takers: []evidence.Relative{{Name: "y", Files: contents(tt.takers)}},
+				},
 			})
 			got := row(t, o, "installed-files")
 			want, names, _ := strings.Cut(tt.want, ": ")

@@ -150,7 +150,7 @@ var sentences = map[string]string{
 	reasonDuplicate:             "there may be one publish attestation, and there are several",
 	reasonExtensionMismatch:     "two parts of the certificate contradict each other",
 	reasonExtensionMissing:      "the certificate lacks something that its issuer always writes",
-	reasonFilesAdded:            "there are files on disk that the tarball does not have, and the package has no install script that could have made them; reinstall it, and find out what put them there",
+	reasonFilesAdded:            "there are files on disk that the tarball does not have, and no install script of the package explains them; reinstall it, and find out what put them there",
 	reasonFilesChanged:          "files on disk are not those of the tarball; reinstall the package, and find out what changed them",
 	reasonFilesMade:             "files were made or replaced after unpacking: by an install script of the package, or by the installer",
 	reasonFilesMissing:          "files of the tarball are not on disk; reinstall the package",

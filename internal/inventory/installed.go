@@ -1,0 +1,206 @@
+package inventory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A listed is a place in node_modules, or a directory of the project, that the lockfile has an entry for.
+type listed struct {
+	path     string
+	target   string // for a link: where it leads, as the lockfile has it
+	link     bool
+	modules  bool // what lies in its node_modules is looked at by [Project.Strays]: no tarball says what belongs there
+	bundled  bool // it comes in the tarball of a registry's package, and has to be in there
+	packaged bool // it lies in a node_modules
+}
+
+// listed keeps what the lockfile lists, whatever Options leave out of the rest of the Project.
+func (t *tree) listed(verdicts []verdict) []listed {
+	all := make([]listed, 0, len(t.nodes))
+	for i := range t.nodes {
+		n, v := &t.nodes[i], &verdicts[i]
+		l := listed{path: n.path, link: n.has(isLink), packaged: n.has(isInstalled)}
+		l.bundled = v.other == SourceBundled && verdicts[v.bundler].other == ""
+		if l.link {
+			l.target = n.resolved
+		} else {
+			l.modules = !l.packaged || v.other != "" && !l.bundled
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// Lists reports whether the lockfile lists a package at a place ("node_modules/a/node_modules/b") and there is
+// on disk what it lists: a directory, or a link that leads to where it says. Whatever Options left out is listed
+// all the same. What a package bundles is not, since it comes in that package's tarball.
+func (p *Project) Lists(place string) bool {
+	l := p.find(place)
+	return l != nil && !l.bundled && p.unlike(l) == ""
+}
+
+func (p *Project) find(place string) *listed {
+	i, ok := slices.BinarySearchFunc(p.listed, place, func(l listed, place string) int { return strings.Compare(l.path, place) })
+	if !ok {
+		return nil
+	}
+	return &p.listed[i]
+}
+
+// onDisk is the path of a place.
+func (p *Project) onDisk(place string) string { return filepath.Join(p.Dir, filepath.FromSlash(place)) }
+
+// unlike says how what lies at a listed place differs in kind from what the lockfile lists, "" for not at all.
+func (p *Project) unlike(l *listed) string {
+	if !l.link {
+		if fi, err := os.Lstat(p.onDisk(l.path)); err != nil || fi.IsDir() {
+			return ""
+		}
+		return fmt.Sprintf("%s is no directory, though the lockfile lists one", quoteShort(l.path))
+	}
+	target := l.target
+	if !filepath.IsAbs(target) {
+		target = p.onDisk(target)
+	}
+	want, err := os.Stat(target)
+	got, err2 := os.Stat(p.onDisk(l.path))
+	if err == nil && err2 == nil && os.SameFile(want, got) {
+		return ""
+	}
+	return fmt.Sprintf("%s is no link to %s, though the lockfile lists one", quoteShort(l.path), quoteShort(l.target))
+}
+
+// maxStrays bounds the rows for what nobody lists.
+const maxStrays = 1000
+
+// installerNotes are names in node_modules that package managers, and tools that keep their caches there,
+// use for themselves.
+var installerNotes = map[string]bool{
+	".bin": true, ".package-lock.json": true, // npm
+	".yarn-integrity": true, ".yarn-state.yml": true, ".store": true,
+	".modules.yaml": true, ".pnpm": true, ".pnpm-workspace-state.json": true, ".pnpm-workspace-state-v1.json": true,
+	".cache": true, ".vite": true, ".vite-temp": true, ".vitest": true,
+	".DS_Store": true, "Thumbs.db": true, "desktop.ini": true, // systems
+}
+
+// Strays looks at what really lies in node_modules, of the project and of its directories that the lockfile
+// lists, and returns what nobody lists there, as Others of SourceUnknown with an Oddity: packages, files (Node.js
+// loads node_modules/a.js rather than node_modules/a), links that lead elsewhere, directories with a name that
+// begins with a dot unless a package manager is known to use it. What lies in the node_modules of a package from a
+// registry is not looked at: what belongs there depends on its tarball. Nothing is where no lockfile was read,
+// since then what lies there is what was read. At most 1000 are returned, and one more that counts the rest.
+//
+// Only a Project that [Open] returned can tell.
+func (p *Project) Strays() []Other {
+	if p.Kind == kindNodeModules {
+		return nil
+	}
+	s := &strays{p: p}
+	for i := range p.listed {
+		// What lies outside the project is not npm's to install.
+		if l := &p.listed[i]; l.modules && l.path != ".." && !strings.HasPrefix(l.path, "../") {
+			s.modules(joinPath(l.path, nodeModules), l.packaged)
+		}
+	}
+	slices.SortFunc(s.found, func(a, b Other) int { return cmp.Compare(a.Locations[0].Path, b.Locations[0].Path) })
+	if n := len(s.found) - maxStrays; n > 0 {
+		s.found = s.found[:maxStrays]
+		s.add(nodeModules, "%d more that the lockfile does not list", n)
+	}
+	return s.found
+}
+
+type strays struct {
+	p     *Project
+	found []Other
+	count int
+}
+
+// add notes something that nobody lists.
+func (s *strays) add(place, format string, args ...any) {
+	name := path.Base(place)
+	if i := strings.LastIndex(place, nodeModules+"/"); i >= 0 {
+		name = place[i+len(nodeModules)+1:]
+	}
+	s.found = append(s.found, Other{
+		Name: printable(name), Source: SourceUnknown, Extraneous: true, Oddity: fmt.Sprintf(format, args...),
+		Locations: []Location{{Path: printablePath(place)}},
+	})
+}
+
+// modules looks at one node_modules. inPackage says that it lies in another: then it may be no link.
+func (s *strays) modules(where string, inPackage bool) {
+	fi, err := os.Lstat(s.p.onDisk(where))
+	if errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	if err == nil && fi.Mode()&fs.ModeSymlink != 0 {
+		// Node.js looks for what a package needs beside where it really lies.
+		real, err := filepath.EvalSymlinks(s.p.onDisk(where))
+		if err != nil || inPackage || filepath.Base(real) != nodeModules {
+			s.add(where, "%s is a link, and not to a directory of that name", quoteShort(where))
+			return
+		}
+	}
+	for _, e := range s.list(where) {
+		place := joinPath(where, e.Name())
+		switch name := e.Name(); {
+		case installerNotes[name]:
+		case strings.HasPrefix(name, "@") && e.IsDir():
+			for _, e := range s.list(place) {
+				if !inert(e.Name()) {
+					s.entry(place+"/"+e.Name(), e)
+				}
+			}
+		default:
+			s.entry(place, e)
+		}
+	}
+}
+
+// inert are names that systems leave behind, and Node.js loads as nothing.
+func inert(name string) bool {
+	return name == ".DS_Store" || name == "Thumbs.db" || name == "desktop.ini"
+}
+
+// entry looks at one place.
+func (s *strays) entry(place string, e fs.DirEntry) {
+	switch l := s.p.find(place); {
+	case l == nil || l.bundled:
+		what := "a package"
+		switch {
+		case e.Type()&fs.ModeSymlink != 0:
+			what = "a link"
+		case !e.IsDir():
+			what = "a file"
+		}
+		s.add(place, "%s lies on disk, and the lockfile lists no such package: %s that nothing vouches for, and that Node.js may load", quoteShort(place), what)
+	default:
+		if why := s.p.unlike(l); why != "" {
+			s.add(place, "%s", why)
+		}
+	}
+}
+
+func (s *strays) list(dir string) []fs.DirEntry {
+	if s.count > maxWalk {
+		return nil
+	}
+	entries, err := os.ReadDir(s.p.onDisk(dir))
+	if err != nil {
+		s.add(dir, "%s cannot be read, so nothing is known of what lies there: %s", quoteShort(dir), quoteShort(err.Error()))
+	}
+	if s.count += len(entries); s.count > maxWalk {
+		s.add(dir, "node_modules has more than %d entries, and the rest was not looked at", maxWalk)
+		return nil
+	}
+	return entries
+}
