@@ -102,6 +102,9 @@ func run(ctx context.Context, dir string, env []string, out io.Writer, name stri
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, exec.ErrWaitDelay): // it ended well, and something that it started keeps its streams open
+		fmt.Fprintf(out, "assay: warning: %s ended well and left a process running, which is not waited for\n", name)
+		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", name, context.Cause(ctx))
 	case errors.Is(err, exec.ErrNotFound):

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -140,5 +141,23 @@ func TestClean(t *testing.T) {
 		"NPM_CONFIG__AUTH=x", "npm_config_otp=1", "npm_config_registry=https://r.example", "CI=true"})
 	if want := []string{"PATH=/bin", "npm_config_registry=https://r.example", "CI=true"}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)
+	}
+}
+
+// TestBuildLeavesProcess: a build that ends well has worked, also where something it started goes on.
+func TestBuildLeavesProcess(t *testing.T) {
+	if testing.Short() || runtime.GOOS == "windows" {
+		t.Skip("waits five seconds for the process that is left, and wants a shell")
+	}
+	t.Parallel()
+	var out bytes.Buffer
+	if err := Build(context.Background(), t.TempDir(), "sleep 7 & echo built", []string{"PATH=" + os.Getenv("PATH")}, &out); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); !strings.Contains(text, "built") || !strings.Contains(text, "left a process running") {
+		t.Errorf("%q", text)
+	}
+	if err := Build(context.Background(), t.TempDir(), "sleep 7 & exit 3", []string{"PATH=" + os.Getenv("PATH")}, &out); err == nil {
+		t.Error("a build that fails is taken")
 	}
 }

@@ -177,8 +177,11 @@ type answer struct {
 	body   []byte
 }
 
-// do asks, and asks again after 408, 429, 5xx and where no answer came.
+// do asks, and asks again after 408, 429, 5xx and where no answer came. Nothing goes over http but to this machine.
 func (c *client) do(ctx context.Context, q call) (*answer, error) {
+	if err := checkServiceURL(q.service, q.url); err != nil {
+		return nil, err
+	}
 	if q.http == nil {
 		q.http = c.services
 	}

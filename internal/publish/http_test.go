@@ -2,12 +2,15 @@ package publish
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"assay/internal/npm"
 )
 
 // TestClient: what is tried again, what is not, and what an error says.
@@ -82,3 +85,32 @@ func TestServiceURL(t *testing.T) {
 		}
 	}
 }
+
+// TestClearText: no token goes over http to another machine, whatever the caller checked.
+func TestClearText(t *testing.T) {
+	config, _, err := npm.ParseConfig(nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := New(Options{Registry: "http://registry.example", HTTP: HTTPOptions{Config: config, Wait: time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	j.c.registry = &http.Client{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		sent++
+		return nil, errors.New("sent")
+	})}
+	p := &Package{Manifest: &Manifest{Name: "left", Version: "1.0.0"}}
+	cred := &credential{authorization: NewSecret("Bearer theSecretToken"), http: j.c.registry}
+	_, err = j.put(context.Background(), p, []byte("{}"), cred)
+	checkError(t, "put", err, "https only")
+	checkError(t, "public", j.public(context.Background(), "left", cred), "https only")
+	if sent > 0 {
+		t.Errorf("%d requests were sent", sent)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }

@@ -173,6 +173,9 @@ func TestRegistryFor(t *testing.T) {
 		{`{"name":"@scoped/left","version":"1.0.0","publishConfig":{"registry":"https://own.example/"}}`, "", "https://scoped.example/npm"},
 		{`{"name":"@scoped/left","version":"1.0.0","publishConfig":{"@scoped:registry":"https://own.example/"}}`, "", "https://own.example"},
 		{`{"name":"left","version":"1.0.0","publishConfig":{"registry":"file:///etc"}}`, "", ""},
+		{`{"name":"left","version":"1.0.0","publishConfig":{"registry":"http://own.example/"}}`, "", ""},
+		{`{"name":"left","version":"1.0.0","publishConfig":{"registry":"http://localhost.example/"}}`, "", ""},
+		{`{"name":"left","version":"1.0.0","publishConfig":{"registry":"http://127.0.0.1:4873/"}}`, "", "http://127.0.0.1:4873"},
 	}
 	for _, tt := range tests {
 		m, err := ReadManifest([]byte(tt.manifest))

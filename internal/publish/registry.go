@@ -23,7 +23,8 @@ type Reader interface {
 
 // RegistryFor is the registry that npm would publish a package to (npm/cli lib/commands/publish.js and
 // npm-registry-fetch, pickRegistry): the scope's, by publishConfig before the configuration; else the command
-// line's, publishConfig's, the configuration's.
+// line's, publishConfig's, the configuration's. It has to have https, or lie on this machine: a token that may
+// publish goes there.
 func RegistryFor(m *Manifest, config *npm.Config, flag string) (string, error) {
 	base, _ := config.Registry(m.Name)
 	fromPackage := ""
@@ -43,6 +44,9 @@ func RegistryFor(m *Manifest, config *npm.Config, flag string) (string, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return "", setup("registry", "", "%q is not the URL of a registry", base)
+	}
+	if err := checkServiceURL("the registry", base); err != nil {
+		return "", err
 	}
 	return base, nil
 }
@@ -312,6 +316,9 @@ const uploadTimeout = 5 * time.Minute
 // put uploads the package. Where no answer came, or an error of the server, it looks whether the version is there all
 // the same before it tries again: what was cut was perhaps only the answer.
 func (j *Job) put(ctx context.Context, p *Package, body []byte, cred *credential) (already bool, err error) {
+	if err := checkServiceURL("the registry", j.o.Registry); err != nil {
+		return false, err
+	}
 	header := map[string]string{"Content-Type": "application/json", "npm-command": "publish", "Accept": "*/*"}
 	if !j.o.OTP.Empty() {
 		j.c.secrets.add(j.o.OTP)
