@@ -383,7 +383,9 @@ func (c *checker) checkCall(j *job) {
 		if !j.hasIDToken() {
 			f := Finding{Rule: "id-token-caller", File: j.w.path, Line: j.line, Job: j.id,
 				Message: fmt.Sprintf("job %s calls %s, which publishes, without id-token: write", j.id, j.callee.path)}
-			f.edits = j.grantIDToken()
+			if !c.exposed(j) && !p.checksOutProposal() && !j.deniesIDToken() && !p.deniesIDToken() {
+				f.edits = j.grantIDToken()
+			}
 			c.add(f)
 		}
 	}
@@ -573,8 +575,42 @@ func (c *checker) checkIDToken(j *job) {
 	default:
 		f.Message = fmt.Sprintf("job %s publishes, and no permissions are stated, so there is no id-token", j.id)
 	}
-	f.edits = j.grantIDToken()
+	if !c.exposed(j) && !j.deniesIDToken() {
+		f.edits = j.grantIDToken()
+	}
 	c.add(f)
+}
+
+// exposed reports whether somebody without write access can start a job, directly or through a workflow that
+// calls its own, or chooses the code that it runs. Such a job must not be given an identity without thought.
+func (c *checker) exposed(j *job) bool {
+	seen := map[*workflow]bool{}
+	queue := []*job{j}
+	for len(queue) > 0 {
+		next := queue[0]
+		queue = queue[1:]
+		if next.startedByOutsiders() || next.checksOutProposal() {
+			return true
+		}
+		if !seen[next.w] {
+			seen[next.w] = true
+			queue = append(queue, c.callers(next.w)...)
+		}
+	}
+	return false
+}
+
+// deniesIDToken reports whether the job or its workflow names id-token and does not grant it.
+func (j *job) deniesIDToken() bool {
+	for _, p := range []*actionlint.Permissions{j.ast.Permissions, j.w.ast.Permissions} {
+		if p == nil {
+			continue
+		}
+		if s := p.Scopes["id-token"]; s != nil && value(s.Value) != "write" {
+			return true
+		}
+	}
+	return false
 }
 
 func lineOfPermissions(p *actionlint.Permissions, otherwise int) int {
@@ -800,7 +836,7 @@ func (c *checker) checkProvenance(j *job) {
 			if c.manifests.root == nil { // where it usually stands, and it is not at hand
 				f.Level = Info
 			}
-			if j.hasIDToken() && p.Via == "" && p.tool != nil && p.tool.flag && p.tool.plain && p.tool != toolYarnNPM {
+			if j.hasIDToken() && !c.exposed(j) && p.Via == "" && p.tool != nil && p.tool.flag && p.tool.plain && p.tool != toolYarnNPM {
 				f.edits = j.w.replaceOnce(p.File, p.Line, "publish", "publish --provenance")
 			}
 			c.add(f)

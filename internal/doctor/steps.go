@@ -422,11 +422,32 @@ func (c *checker) checkInstall(j *job, s *step) {
 			continue
 		}
 		f := Finding{Rule: "unlocked-install", Level: level, File: s.file, Line: s.at(cmd), Job: j.id, Message: message, Fix: to}
-		if c.lockedFor(to) {
+		if c.lockedFor(to) && j.atRoot(s) && !elsewhere(cmd.words) {
 			f.edits = j.w.replaceOnce(s.file, s.at(cmd), from, to)
 		}
 		c.add(f)
 	}
+}
+
+// atRoot reports whether a step's commands run at the root of the project, as far as the workflow shows.
+func (j *job) atRoot(s *step) bool {
+	moved := slices.ContainsFunc(s.commands, func(c command) bool {
+		return len(c.words) > 0 && (c.words[0] == "cd" || c.words[0] == "pushd" || c.words[0] == "Set-Location")
+	})
+	return s.dir == "" && !moved && !slices.ContainsFunc(j.steps, func(s *step) bool {
+		return isAction(s.uses, "actions/checkout") && (s.with["path"].value != "" || s.with["repository"].value != "")
+	})
+}
+
+// elsewhere reports whether an install looks at another directory, or at no lockfile.
+func elsewhere(words []string) bool {
+	return slices.ContainsFunc(words, func(w string) bool {
+		switch name, _, _ := strings.Cut(w, "="); name {
+		case "--prefix", "-C", "--dir", "--cwd", "--package-lock", "--no-package-lock", "--package-lock-only", "--lockfile-only", "--no-lockfile", "--lockfile-dir":
+			return true
+		}
+		return false
+	})
 }
 
 // lockedFor reports whether the lockfile is there that the command needs.
