@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -100,6 +101,10 @@ func (f *doctorFlags) run(env Environment, args []string) error {
 		var done []doctor.Fixed
 		done, r, err = doctor.Fix(root.FS(), o, func(name string, data []byte) error { return rewrite(root, name, data) })
 		for _, d := range done {
+			if d.Left != "" {
+				fmt.Fprintf(env.Stderr, "left %s:%d %s: %s\n", report.Escape(d.File), d.Line, d.Rule, report.Escape(d.Left))
+				continue
+			}
 			fmt.Fprintf(env.Stderr, "mended %s:%d %s: %s\n", report.Escape(d.File), d.Line, d.Rule, report.Escape(d.Message))
 		}
 	} else {
@@ -129,14 +134,31 @@ func (f *doctorFlags) run(env Environment, args []string) error {
 	return nil
 }
 
-// rewrite replaces a file's content, its permissions kept.
-func rewrite(root *os.Root, name string, data []byte) error {
-	w, err := root.OpenFile(filepath.FromSlash(name), os.O_WRONLY|os.O_TRUNC, 0)
+// rewrite replaces a file as a whole, its permissions kept: a crash leaves either the old file or the new one.
+func rewrite(root *os.Root, name string, data []byte) (err error) {
+	name = filepath.FromSlash(name)
+	info, err := root.Lstat(name)
 	if err != nil {
 		return err
 	}
+	if !info.Mode().IsRegular() {
+		return errors.New("is not a regular file")
+	}
+	temp := filepath.Join(filepath.Dir(name), ".assay-"+rand.Text())
+	w, err := root.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, root.Remove(temp))
+		}
+	}()
 	_, err = w.Write(data)
-	return errors.Join(err, w.Close())
+	if err = errors.Join(err, w.Chmod(info.Mode().Perm()), w.Sync(), w.Close()); err != nil {
+		return err
+	}
+	return root.Rename(temp, name)
 }
 
 // projectRoot returns the directory that git takes for the work tree's root, if dir lies in one and has no CI

@@ -108,6 +108,36 @@ func TestDoctor(t *testing.T) {
 	}
 }
 
+// TestDoctorRewrites: --fix replaces a file as a whole, keeps its permissions, leaves nothing beside it, and
+// tells what it left.
+func TestDoctorRewrites(t *testing.T) {
+	dir := publisherDir(t)
+	workflows := filepath.Join(dir, ".github/workflows")
+	file := filepath.Join(workflows, "release.yml")
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := doctorRun(t, dir, nil, "--fix"); code != 0 {
+		t.Fatalf("exit %d: %s", code, stderr)
+	}
+	entries, err := os.ReadDir(workflows)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("beside the workflow: %v, %v", entries, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("permissions: %v, %v", info.Mode(), err)
+	}
+	shared := strings.Replace(publisher, "permissions:\n      contents", "permissions: &p\n      contents", 1) +
+		"  other:\n    runs-on: ubuntu-latest\n    permissions: *p\n    steps:\n      - run: echo\n"
+	if err := os.WriteFile(file, []byte(shared), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := doctorRun(t, dir, nil, "--fix")
+	if code != 1 || !strings.Contains(stderr, "left .github/workflows/release.yml:") || strings.Contains(stderr, "mended") {
+		t.Errorf("a shared block: exit %d: %s", code, stderr)
+	}
+}
+
 // TestDoctorBuilding: which repository builds is the flag's, the CI's or git's word, in this order.
 func TestDoctorBuilding(t *testing.T) {
 	dir := publisherDir(t)

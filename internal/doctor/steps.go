@@ -332,7 +332,7 @@ func (c *checker) checkCache(j *job, s *step) {
 			}
 		}
 		f.Fix = replacement
-		f.edits = j.w.replaceLine(s.file, v.line, "cache:", replacement)
+		f.edits = j.w.replaceLine(s.file, v.line, "cache", v.value, replacement)
 		c.add(f)
 	}
 }
