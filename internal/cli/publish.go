@@ -166,7 +166,7 @@ func (f *publishFlags) publish(ctx context.Context, s *session, ci *publish.CI, 
 		return nil, "", usagef("", "publishing needs the network")
 	}
 	r := publish.Release{
-		Dir: dir, Build: f.build, TagPatterns: f.tagPatterns, TagExplicit: o.Tag != "", DryRun: f.dryRun,
+		Dir: dir, Build: f.build, TagPatterns: f.tagPatterns, TagExplicit: o.Tag != "", AllowLower: f.tag == "latest", DryRun: f.dryRun,
 		Environ: s.env.Environ, Output: s.env.Stderr,
 	}
 	if f.quiet {

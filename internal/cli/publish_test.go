@@ -200,6 +200,14 @@ func TestPublishRefuses(t *testing.T) {
 		{"lower than latest", func(p *publishing) {
 			p.world.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "2.0.0"}, CI: lab.GitHub("acme/widget")})
 		}, nil, 1, "is lower than the published 2.0.0", "--tag release-1"},
+		{"lower, and latest by publishConfig", func(p *publishing) {
+			edit(`"access":"public"`, `"access":"public","tag":"latest"`)(p)
+			p.world.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "2.0.0"}, CI: lab.GitHub("acme/widget")})
+		}, nil, 1, "is lower than the published 2.0.0", "--tag latest"},
+		{"lower than what is published during the build", func(p *publishing) {
+			p.world.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "2.0.0"}, CI: lab.GitHub("acme/widget")})
+			p.registry.on("GET @acme%2fwidget", 1, answer(404, "{}")) // the look before the build
+		}, nil, 1, "is lower than the published 2.0.0", "--tag release-1"},
 		{"build fails", func(p *publishing) {}, []string{"--build", "echo no good; exit 3"}, 1, "exit status 3", ""},
 		{"build changes the version", func(p *publishing) {}, []string{"--build", "sed -i s/1.2.3/1.2.4/ package.json"}, 1, "said @acme/widget@1.2.3 before the build", ""},
 		{"build changes the repository", func(p *publishing) {}, []string{"--build", "sed -i s/acme.widget.,.publish/acme\\\\/other\\\",\\\"publish/ package.json"}, 1, "names the repository https://github.com/acme/other", ""},

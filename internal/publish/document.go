@@ -2,6 +2,7 @@ package publish
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -13,7 +14,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf16"
 
@@ -69,7 +72,11 @@ func recordPublish(ctx context.Context, p *Package, o DocumentOptions) (body []b
 	if err != nil {
 		return nil, "", err
 	}
-	got := make(chan []byte, 1)
+	// Whatever runs on this machine can send something here first, such as what the build left running. npm sends one
+	// PUT, so where more than one came none is believed.
+	var mu sync.Mutex
+	var got [][]byte
+	puts := 0
 	server := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if r.Method != http.MethodPut {
@@ -77,12 +84,19 @@ func recordPublish(ctx context.Context, p *Package, o DocumentOptions) (body []b
 			io.WriteString(w, "{}")
 			return
 		}
-		data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 2*maxPackage))
-		if err == nil {
-			select {
-			case got <- data:
-			default: // a second one, which npm never sends
-			}
+		mu.Lock()
+		puts++
+		first := puts == 1
+		mu.Unlock()
+		if !first {
+			w.WriteHeader(http.StatusConflict)
+			io.WriteString(w, "{}")
+			return
+		}
+		if data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 2*maxPackage)); err == nil {
+			mu.Lock()
+			got = append(got, data)
+			mu.Unlock()
 		}
 		w.WriteHeader(http.StatusCreated)
 		io.WriteString(w, "{}")
@@ -108,15 +122,19 @@ func recordPublish(ctx context.Context, p *Package, o DocumentOptions) (body []b
 	if out == nil {
 		out = io.Discard
 	}
-	if err := run(ctx, temp, recorderEnvironment(o.Environ), out, "npm", args...); err != nil {
+	err = run(ctx, temp, recorderEnvironment(o.Environ), out, "npm", args...)
+	mu.Lock()
+	defer mu.Unlock()
+	switch {
+	case puts > 1:
+		return nil, "", refuse("document", "find out what the build leaves running; it has to end before the package is published",
+			"%d documents were sent where npm sends one: another process on this machine tried to choose what the registry is told", puts)
+	case err != nil:
 		return nil, "", err
-	}
-	select {
-	case body = <-got:
-		return body, base, nil
-	default:
+	case len(got) != 1:
 		return nil, "", errors.New("npm ended without sending it")
 	}
+	return got[0], base, nil
 }
 
 // recorderEnvironment takes out what could give npm another registry, a proxy or a token.
@@ -136,6 +154,52 @@ func recorderEnvironment(environ []string) []string {
 // fromFile are the members that npm adds to a manifest because it came out of a file (pacote lib/file.js).
 var fromFile = []string{"_resolved", "_from", "_integrity"}
 
+// topLevel are the members of npm's document (libnpmpublish lib/publish.js, buildMetadata).
+var topLevel = []string{"_id", "name", "description", "dist-tags", "versions", "access", "_attachments"}
+
+// checkTop refuses what says more than that this version is to be published, with the tag and the access asked for.
+func checkTop(root object, p *Package, o DocumentOptions) error {
+	for _, m := range root {
+		if !slices.Contains(topLevel, m.name) {
+			return fmt.Errorf("its member %q is one that npm does not send", m.name)
+		}
+	}
+	if id := root.text("_id"); id != p.Name {
+		return fmt.Errorf("its _id is %q", id)
+	}
+	tags, err := parseObject(root.get("dist-tags"))
+	if err != nil {
+		return fmt.Errorf("dist-tags: %w", err)
+	}
+	if tag := cmp.Or(o.Tag, "latest"); len(tags) != 1 || tags.text(tag) != p.Version {
+		return fmt.Errorf("its distribution tags are %s, and %s is to be %s", oneLine(string(root.get("dist-tags")), 200), tag, p.Version)
+	}
+	access := root.text("access")
+	if raw := root.get("access"); access == "" && raw != nil && string(raw) != "null" {
+		return errors.New("its access is no text")
+	}
+	// Where nothing was asked for, npm takes what the tarball's publishConfig says.
+	if want := cmp.Or(o.Access, p.Setting("access")); access != want {
+		return fmt.Errorf("its access is %q, and %q was asked for", access, want)
+	}
+	return nil
+}
+
+// checkVersion refuses members of the version's document that are the maintainer's to set, and not in the package.
+func checkVersion(version object, p *Package) error {
+	if version.text("name") != p.Name || version.text("version") != p.Version || version.text("_id") != p.ID().String() {
+		return fmt.Errorf("its version's document is not about %s", p.ID())
+	}
+	manifest, err := parseObject(bytes.TrimPrefix(p.Tarball.Manifest, []byte("\ufeff")))
+	if err != nil {
+		manifest = nil // a package.json that only npm can read
+	}
+	if version.get("deprecated") != nil && manifest.get("deprecated") == nil {
+		return errors.New("it deprecates the version, and the tarball's package.json does not")
+	}
+	return nil
+}
+
 func readDocument(body []byte, p *Package, o DocumentOptions, base string) (*Document, error) {
 	root, err := parseObject(body)
 	if err != nil {
@@ -148,9 +212,15 @@ func readDocument(body []byte, p *Package, o DocumentOptions, base string) (*Doc
 	if root.text("name") != p.Name || len(versions) != 1 || versions[0].name != p.Version {
 		return nil, fmt.Errorf("it is not about %s", p.ID())
 	}
+	if err := checkTop(root, p, o); err != nil {
+		return nil, err
+	}
 	version, err := parseObject(versions.get(p.Version))
 	if err != nil {
 		return nil, fmt.Errorf("versions: %w", err)
+	}
+	if err := checkVersion(version, p); err != nil {
+		return nil, err
 	}
 	for _, name := range fromFile {
 		version.set(name, nil)

@@ -129,7 +129,13 @@ func TestDocumentRefuses(t *testing.T) {
 	for _, change := range [][2]string{
 		{`"name":"left"`, `"name":"right"`}, {`"1.0.0":{`, `"1.0.1":{`}, {p.Integrity(), "sha512-AAAA"}, {`"data":"H4sI`, `"data":"AAAA`},
 		{base, "http://elsewhere/"}, {`"versions"`, `"version"`}, {`"_attachments":{`, `"_attachments":{"x":{},`}, {`}`, ``},
+		{`"latest":`, `"beta":`}, {`"latest":"1.0.0"`, `"latest":"1.0.0","beta":"1.0.0"`}, {`"dist-tags"`, `"dist-tag"`}, {`{"_id":"left"`, `{"_id":"right"`},
+		{`{"_id":"left"`, `{"readme":"","_id":"left"`}, {`{"_id":"left"`, `{"_id":"left","access":"public"`}, {`{"_id":"left"`, `{"_id":"left","_id":"left"`},
+		{`"version":"1.0.0"`, `"version":"1.0.0","deprecated":"use right"`}, {`"_id":"left@1.0.0"`, `"_id":"left@1.0.1"`},
 	} {
+		if !bytes.Contains(body, []byte(change[0])) {
+			t.Errorf("%q is not in the document", change[0])
+		}
 		if _, err := readDocument(bytes.ReplaceAll(body, []byte(change[0]), []byte(change[1])), p, o, base); err == nil {
 			t.Errorf("%q in place of %q is taken", change[1], change[0])
 		}
@@ -159,5 +165,32 @@ func TestBuildLeavesProcess(t *testing.T) {
 	}
 	if err := Build(context.Background(), t.TempDir(), "sleep 7 & exit 3", []string{"PATH=" + os.Getenv("PATH")}, &out); err == nil {
 		t.Error("a build that fails is taken")
+	}
+}
+
+// TestDocumentFromElsewhere: what another process sends to the listener is not taken for npm's, whoever is first.
+func TestDocumentFromElsewhere(t *testing.T) {
+	_, p := packed(t, map[string]string{"package.json": `{"name":"left","version":"1.0.0"}`})
+	if runtime.GOOS == "windows" {
+		t.Skip("wants a shell")
+	}
+	real, err := exec.LookPath("npm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed")
+	}
+	put := `"` + node + `" -e 'fetch(process.argv[1]+"left",{method:"PUT",body:"{}"}).then(()=>0)' "$base"`
+	for _, order := range []string{put + "\n\"" + real + "\" \"$@\"", "\"" + real + "\" \"$@\"\n" + put} {
+		bin := t.TempDir()
+		script := "#!/bin/sh\nfor a; do case $a in --registry=*) base=${a#--registry=};; esac; done\n" + order + "\n"
+		if err := os.WriteFile(filepath.Join(bin, "npm"), []byte(script), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+		_, err := NewDocument(context.Background(), p, DocumentOptions{Registry: "https://r.example", Environ: npmEnvironment(t)})
+		checkError(t, "two documents", err, "2 documents were sent")
 	}
 }

@@ -112,6 +112,7 @@ type Release struct {
 	Build       string   // command line run before packing; "" for none
 	TagPatterns []string // nil: [DefaultTagPatterns]
 	TagExplicit bool     // somebody chose the distribution tag
+	AllowLower  bool     // the tag "latest" was asked for in so many words, so it may go back to a lower version
 	Bundle      []byte   // provenance made elsewhere; nil: it is signed here
 	DryRun      bool     // everything but the upload
 	Environ     []string // NAME=VALUE
@@ -164,9 +165,8 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !before.found && !r.TagExplicit && before.highest != "" && npm.CompareVersions(before.highest, m.Version) >= 0 {
-		return nil, refuse("tag-latest", "for example --tag release-"+npm.ReleaseLine(m.Version),
-			"%s is lower than the published %s, and without --tag it would become what everybody installs", m.ID(), before.highest)
+	if err := j.checkLatest(m, before, r.AllowLower); err != nil {
+		return nil, err
 	}
 
 	if r.Build != "" {
@@ -206,7 +206,7 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 		return j.already(out, before)
 	}
 
-	document, err := NewDocument(ctx, p, DocumentOptions{Registry: j.o.Registry, Access: j.o.Access, Tag: j.o.Tag, GitHead: head, Environ: r.Environ})
+	document, err := NewDocument(ctx, p, DocumentOptions{Registry: j.o.Registry, Access: j.o.Access, Tag: j.tag(m), GitHead: head, Environ: r.Environ})
 	if err != nil {
 		return nil, err
 	}
@@ -219,6 +219,17 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 	}
 	out.Trusted = cred.trusted
 	if err := j.public(ctx, p.Name, cred); err != nil {
+		return nil, err
+	}
+	// Another release may have ended while this one was built.
+	now, err := j.look(ctx, p.ID())
+	if err != nil {
+		return nil, err
+	}
+	if now.found {
+		return j.already(out, now)
+	}
+	if err := j.checkLatest(m, now, r.AllowLower); err != nil {
 		return nil, err
 	}
 	if r.Bundle != nil {
@@ -255,6 +266,15 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 		return j.already(out, after)
 	}
 	return out, nil
+}
+
+// checkLatest refuses a version that would take "latest" back from a higher one.
+func (j *Job) checkLatest(m *Manifest, e *existing, allowed bool) error {
+	if e.found || allowed || j.tag(m) != "latest" || e.highest == "" || npm.CompareVersions(e.highest, m.Version) < 0 {
+		return nil
+	}
+	return refuse("tag-latest", "for example --tag release-"+npm.ReleaseLine(m.Version)+", or --tag latest if everybody is to go back",
+		"%s is lower than the published %s, and with the tag latest it would become what everybody installs", m.ID(), e.highest)
 }
 
 // already is the end where the version is there.
