@@ -114,12 +114,13 @@ func (c *checker) loadGitLab(name string, data []byte) {
 			}
 		}
 		j.vars = []map[string]variable{own, global}
+		var assigned map[string]string                             // one shell runs them all
 		for _, part := range []string{"before_script", "script"} { // after_script runs in a shell of its own, too late
 			node, _ := j.get(part)
 			for _, n := range texts(node) {
 				s := &step{file: name, line: n.Line, script: n.Value, env: own, with: map[string]variable{}}
 				s.place(lines, n.Line, n.Column)
-				s.commands = commands(n.Value)
+				s.commands, assigned = commandsAfter(n.Value, assigned)
 				j.steps = append(j.steps, s)
 			}
 		}
@@ -207,10 +208,11 @@ func (c *checker) findGitLabPublishes(j *gitlabJob) {
 					continue
 				}
 				p.File, p.Line, p.Job, p.step, p.vars = j.g.path, s.at(cmd), j.name, s, j.vars
-				if _, v, ok := p.lookup(func(n string) bool { return strings.EqualFold(n, "npm_config_registry") }); ok && p.Registry == registryNPM {
-					p.Registry = registryName(v.value)
+				if p.tool != nil && p.Registry == registryNPM {
+					p.Registry = c.registryOf(nil, s, p)
 				}
-				if p.NPM() {
+				// GitLab's registry keeps no provenance, so that a job which says something about it means npm's as well.
+				if setting, _, _ := c.provenanceOf(p); p.NPM() || p.Registry == registryGitLab && setting != "" {
 					j.publishes = append(j.publishes, p)
 				} else {
 					j.elsewhere = append(j.elsewhere, p)

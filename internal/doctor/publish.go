@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"maps"
 	"net/url"
 	"path"
 	"regexp"
@@ -329,8 +330,16 @@ func publishing(c command) (t *tool, registry string, ok bool) {
 var runnable = map[string]bool{"changeset": true, "lerna": true, "nx": true, "semantic-release": true, "multi-semantic-release": true, "release-it": true,
 	"np": true, "jsr": true, "pkg-pr-new": true, "vsce": true, "ovsx": true, "beachball": true}
 
+const registryGitLab = "GitLab's package registry"
+
+// gitlabAddress matches the address of GitLab's own npm registry, by its predefined variables or its path.
+var gitlabAddress = regexp.MustCompile(`\$\{?CI_(API_V4_URL|SERVER_(HOST|FQDN|URL))\b|/api/v4/(.*/)?packages/npm(/|$)`)
+
 // registryName tells npm's registry from others by the host; "" and what cannot be known count as npm's.
 func registryName(address string) string {
+	if gitlabAddress.MatchString(address) {
+		return registryGitLab
+	}
 	if address == "" || strings.HasPrefix(address, "$") {
 		return registryNPM
 	}
@@ -411,7 +420,7 @@ var releasing = regexp.MustCompile(`(?i)(^|[^a-z])(publish|release)([^a-z]|$|[A-
 // program returns the script file or make target that a command runs, for a guess by its name.
 func program(words []string) (name string, ok bool) {
 	words = unwrap(words)
-	if len(words) == 0 {
+	if _, inline := shellArgument(words); len(words) == 0 || inline {
 		return "", false
 	}
 	switch base := path.Base(words[0]); base {
@@ -591,8 +600,23 @@ func (c *checker) directPublish(j *job, s *step, cmd command) *publishStep {
 // registryOf returns where a publish goes to: by its flag, the environment, package.json's publishConfig, .npmrc,
 // or a setting that the job makes before.
 func (c *checker) registryOf(j *job, s *step, p *publishStep) string {
+	vars := []map[string]variable{s.env}
+	if j != nil {
+		vars = append(vars, j.env, j.w.env)
+	} else {
+		vars = append(vars, p.vars...)
+	}
+	named := func(address string) string {
+		return registryName(expand(address, func(name string) (string, bool) {
+			if value, ok := p.command.vars[name]; ok {
+				return value, true
+			}
+			_, v, ok := lookup(vars, func(n string) bool { return n == name })
+			return v.value, ok
+		}))
+	}
 	if v, ok := hasFlag(p.flags, "registry"); ok {
-		return registryName(v)
+		return named(v)
 	}
 	isRegistry := func(name string) bool {
 		n := strings.ToLower(name)
@@ -600,12 +624,17 @@ func (c *checker) registryOf(j *job, s *step, p *publishStep) string {
 	}
 	for name, v := range p.command.env {
 		if isRegistry(name) {
-			return registryName(v)
+			return named(v)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.command.vars)) { // exported, if it is to have any use
+		if isRegistry(name) {
+			return named(p.command.vars[name])
 		}
 	}
 	if j != nil {
 		if _, v, ok := j.lookup(s, isRegistry); ok {
-			return registryName(v.value)
+			return named(v.value)
 		}
 	}
 	if m := c.manifests.at(p.dir); m != nil && m.publishConfig.registry != "" {
@@ -636,7 +665,7 @@ func (c *checker) registryOf(j *job, s *step, p *publishStep) string {
 			}
 		}
 		if last != "" {
-			return registryName(last)
+			return named(last)
 		}
 	}
 	return registryName(c.config.registry)

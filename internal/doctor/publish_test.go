@@ -456,3 +456,60 @@ func TestCost(t *testing.T) {
 		}
 	}
 }
+
+// TestGitLabRegistry: what goes to GitLab's own registry, through variables too, is no publish to npm.
+func TestGitLabRegistry(t *testing.T) {
+	for text, want := range map[string]string{
+		"script:\n    - REG=\"${CI_API_V4_URL}/projects/1/packages/npm/\"\n    - npm publish --registry \"$REG\"\n":                  registryGitLab,
+		"script:\n    - npm publish --registry=https://git.example/api/v4/projects/1/packages/npm/\n":                                registryGitLab,
+		"variables:\n    BASE: https://${CI_SERVER_HOST}/api/v4\n    REG: $BASE/x\n  script:\n    - npm publish --registry ${REG}\n": registryGitLab,
+		"before_script:\n    - export NPM_CONFIG_REGISTRY=$CI_API_V4_URL/packages/npm/\n  script:\n    - npm publish\n":              registryGitLab,
+		"script:\n    - REG=$REG\n    - npm publish --registry $REG\n":                                                               registryNPM,
+		"script:\n    - npm publish --registry $UNKNOWN\n":                                                                           registryNPM,
+		"script:\n    - npm publish --registry $REG\n    - REG=$CI_API_V4_URL\n":                                                     registryNPM,
+		"script:\n    - bash -ec 'REG=https://npm.pkg.github.com; npm publish --registry $REG'\n":                                    "GitHub Packages",
+		"script:\n    - REG=https://registry.npmjs.org\n    - npm publish --registry $REG\n":                                         registryNPM,
+	} {
+		r := check(t, fstest.MapFS{".gitlab-ci.yml": {Data: []byte("publish:\n  " + text)}}, Options{})
+		if len(r.Publishes) != 1 || r.Publishes[0].Registry != want {
+			t.Errorf("%q publishes %+v, want %s", text, r.Publishes, want)
+		}
+		if want == registryGitLab && r.Summary.Error > 0 {
+			t.Errorf("%q: %+v", text, r.Findings)
+		}
+	}
+}
+
+// TestCommandsVars: each command has what was assigned before it, and later assignments change nothing there.
+func TestCommandsVars(t *testing.T) {
+	var got []string
+	for _, c := range commands("A=1\nx\nA=2\ny $(A=3; z)\nexport A=4\nw") {
+		got = append(got, c.words[0]+c.vars["A"])
+	}
+	if want := []string{"x1", "z3", "y2", "export4", "w4"}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+}
+
+func TestShellArgument(t *testing.T) {
+	for script, want := range map[string]int{
+		"bash -c 'cd x; npm publish'":         1,
+		"sudo sh -ec \"npm publish\"":         1,
+		"bash -o pipefail -c 'npm publish'":   1,
+		"bash publish.sh -c 'npm publish'":    0,
+		"sh -c \"sh -c 'npm publish'\"":       1,
+		"echo bash -c 'npm publish'":          0,
+		"bash -c":                             0,
+		"bash -c 'echo; # npm publish' npm x": 0,
+	} {
+		got := 0
+		for _, c := range commands(script) {
+			if _, _, ok := publishing(c); ok {
+				got++
+			}
+		}
+		if got != want {
+			t.Errorf("%s: %d publishes, want %d", script, got, want)
+		}
+	}
+}

@@ -1,7 +1,9 @@
 package doctor
 
 import (
+	"maps"
 	"path"
+	"regexp"
 	"strings"
 )
 
@@ -10,6 +12,7 @@ type command struct {
 	env   map[string]string // assignments before the command
 	words []string          // unquoted; variables and substitutions stay as they are written
 	line  int               // from 0, in the script
+	vars  map[string]string // what the script has assigned before; not to be changed
 }
 
 // Limits on one script.
@@ -17,6 +20,7 @@ const (
 	maxCommands = 5000
 	maxWords    = 2000
 	maxNesting  = 8
+	maxAssigned = 200
 )
 
 // commands splits a script into its simple commands. It understands quotes, comments, continuation lines and
@@ -24,9 +28,35 @@ const (
 // PowerShell and cmd.exe come out well enough, since the tools' command lines look the same there.
 // Source: POSIX.1-2017, Shell Command Language, 2.2 quoting, 2.3 token recognition, 2.7.4 here-documents.
 func commands(script string) []command {
-	s := &scanner{text: script}
+	done, _ := commandsAfter(script, nil)
+	return done
+}
+
+// commandsAfter is commands for a script that runs in the shell of another, which has assigned vars. It returns
+// what is assigned at its end.
+func commandsAfter(script string, vars map[string]string) ([]command, map[string]string) {
+	s := &scanner{text: script, vars: vars, shared: true}
 	s.scan()
-	return s.done
+	return s.done, s.vars
+}
+
+var reference = regexp.MustCompile(`\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})`)
+
+// expand puts in the values of variables that lookup knows, and leaves the others as they are written.
+func expand(text string, lookup func(name string) (string, bool)) string {
+	for range maxNesting {
+		next := reference.ReplaceAllStringFunc(text[:min(len(text), 4096)], func(r string) string {
+			if value, ok := lookup(strings.Trim(r, "${}")); ok {
+				return value[:min(len(value), 4096)]
+			}
+			return r
+		})
+		if next == text {
+			break
+		}
+		text = next
+	}
+	return text
 }
 
 type scanner struct {
@@ -39,8 +69,10 @@ type scanner struct {
 	open  bool     // a word has begun, though it may be empty
 	heres []string // delimiters of here-documents that begin at the next line
 	vars  map[string]string
-	depth int
-	done  []command
+	// shared says that commands hold vars already, so that the next assignment needs a copy.
+	shared bool
+	depth  int
+	done   []command
 }
 
 func (s *scanner) endWord() {
@@ -94,15 +126,54 @@ func (s *scanner) endCommand() {
 			words = append([]string{path.Base(value)}, words[1:]...)
 		}
 	}
-	c.words = words
+	c.words, c.vars = words, s.vars
 	if len(s.done) < maxCommands {
 		s.done = append(s.done, c)
+		s.shared = true
+	}
+	if inner, ok := shellArgument(words); ok && s.depth < maxNesting {
+		s.shared = true
+		nested := scanner{text: inner, depth: s.depth + 1, vars: s.vars, shared: true}
+		nested.scan()
+		for _, in := range nested.done[:min(len(nested.done), max(0, maxCommands-len(s.done)))] {
+			in.line = c.line // where its lines are depends on how it is quoted
+			s.done = append(s.done, in)
+		}
 	}
 }
 
+// shellArgument returns the script in a command such as sh -ec 'npm publish'.
+func shellArgument(words []string) (script string, ok bool) {
+	words = unwrap(words)
+	if len(words) == 0 {
+		return "", false
+	}
+	switch path.Base(words[0]) {
+	case "sh", "bash", "dash", "ash", "zsh":
+	default:
+		return "", false
+	}
+	for i := 1; i+1 < len(words) && strings.HasPrefix(words[i], "-"); i++ {
+		if w := words[i]; !strings.HasPrefix(w, "--") && strings.HasSuffix(w, "c") {
+			return words[i+1], true
+		}
+		if words[i] == "-o" {
+			i++
+		}
+	}
+	return "", false
+}
+
 func (s *scanner) assign(name, value string) {
-	if s.vars == nil {
-		s.vars = map[string]string{}
+	if _, known := s.vars[name]; !known && len(s.vars) == maxAssigned {
+		return
+	}
+	if s.shared || s.vars == nil {
+		s.vars = maps.Clone(s.vars)
+		if s.vars == nil {
+			s.vars = map[string]string{}
+		}
+		s.shared = false
 	}
 	s.vars[name] = value
 }
@@ -196,7 +267,8 @@ func (s *scanner) inner(text string) {
 	if s.depth == maxNesting {
 		return
 	}
-	nested := scanner{text: text, line: s.line, depth: s.depth + 1, vars: s.vars}
+	s.shared = true
+	nested := scanner{text: text, line: s.line, depth: s.depth + 1, vars: s.vars, shared: true}
 	nested.scan()
 	s.done = append(s.done, nested.done[:min(len(nested.done), max(0, maxCommands-len(s.done)))]...)
 }
