@@ -513,3 +513,26 @@ func TestShellArgument(t *testing.T) {
 		}
 	}
 }
+
+// TestNPMVersions: the npm of a container and one fetched for a single command count too.
+func TestNPMVersions(t *testing.T) {
+	for text, want := range map[string]bool{
+		"    container: node:20\n    steps:\n      - run: npm publish\n":                                                                                 true,
+		"    container: node:20-alpine@sha256:00\n    steps:\n      - run: npm publish\n":                                                                true,
+		"    container:\n      image: docker.io/library/node:24\n    steps:\n      - run: npm publish\n":                                                 false,
+		"    container: node:lts\n    steps:\n      - run: npm publish\n":                                                                                false,
+		"    container: acme/node:20\n    steps:\n      - run: npm publish\n":                                                                            false,
+		"    steps:\n      - run: npx npm@10 publish\n":                                                                                                  true,
+		"    steps:\n      - run: npx --yes --package=npm@10.9.0 npm publish\n":                                                                          true,
+		"    steps:\n      - run: npx npm@11.5.1 publish\n":                                                                                              false,
+		"    steps:\n      - run: npm publish npm@10\n":                                                                                                  false,
+		"    container: node:22\n    steps:\n      - run: npx npm@11.5.1 publish\n":                                                                      false,
+		"    container: node:20\n    steps:\n      - uses: actions/setup-node@v6\n        with:\n          node-version: 24\n      - run: npm publish\n": false,
+	} {
+		workflow := "on: push\npermissions: {}\njobs:\n  publish:\n    runs-on: ubuntu-latest\n    permissions:\n      id-token: write\n" + text
+		r := check(t, fstest.MapFS{".github/workflows/release.yml": {Data: []byte(workflow)}}, home)
+		if got := slices.Contains(broken(r), "npm-too-old"); got != want {
+			t.Errorf("npm-too-old is %v, want %v:\n%s", got, want, text)
+		}
+	}
+}

@@ -872,7 +872,7 @@ var nodeVersion = regexp.MustCompile(`^[v^~=]*(\d{1,3})(?:\.(\d{1,3}|x|\*))?(?:\
 
 // checkVersions finds a Node.js whose npm is too old, where the workflow names it and nothing installs another npm.
 func (c *checker) checkVersions(j *job, before []*step) {
-	var node *step
+	node := j.containerNode()
 	newer := false
 	for _, s := range before {
 		if isAction(s.uses, "actions/setup-node") && s.with["node-version"].value != "" {
@@ -883,6 +883,9 @@ func (c *checker) checkVersions(j *job, before []*step) {
 		}
 		for _, cmd := range s.commands {
 			w := unwrapSudo(cmd.words)
+			if v, ok := npmForOnce(w); ok {
+				newer = c.judgeNPM(j, s, cmd, v)
+			}
 			if len(w) > 2 && slices.ContainsFunc(w, func(a string) bool { return a == "npm" || strings.HasPrefix(a, "npm@") }) && (slices.Contains(w, "-g") || slices.Contains(w, "--global") || w[0] == "corepack") {
 				newer = true
 				for _, a := range w[1:] {
@@ -900,6 +903,48 @@ func (c *checker) checkVersions(j *job, before []*step) {
 		return
 	}
 	c.judgeNode(j, node, false)
+}
+
+// nodeImage matches the official image of Node.js, by version.
+var nodeImage = regexp.MustCompile(`^(?:docker\.io/)?(?:library/)?node:(\d[0-9.]*)(?:[-@]|$)`)
+
+// containerNode returns the Node.js of the job's container as if a step had set it up, nil where its image does
+// not tell.
+func (j *job) containerNode() *step {
+	if j.ast.Container == nil {
+		return nil
+	}
+	image := j.ast.Container.Image
+	m := nodeImage.FindStringSubmatch(value(image))
+	if m == nil {
+		return nil
+	}
+	return &step{file: j.w.path, with: map[string]variable{"node-version": {m[1], lineOf(image)}}}
+}
+
+// npmForOnce returns the version of the npm that a command fetches to publish with: npx npm@10 publish.
+func npmForOnce(words []string) (version string, ok bool) {
+	if len(words) < 3 || !slices.Contains(words, "publish") {
+		return "", false
+	}
+	switch words[0] {
+	case "npx", "bunx", "pnpx":
+	case "npm", "pnpm", "yarn":
+		if words[1] != "exec" && words[1] != "x" && words[1] != "dlx" {
+			return "", false
+		}
+	default:
+		return "", false
+	}
+	for _, w := range words[1:] {
+		if w == "publish" {
+			break
+		}
+		if v, ok := strings.CutPrefix(strings.TrimPrefix(w, "--package="), "npm@"); ok {
+			return v, true
+		}
+	}
+	return "", false
 }
 
 func unwrapSudo(words []string) []string {
