@@ -101,11 +101,11 @@ func (f *doctorFlags) run(env Environment, args []string) error {
 		var done []doctor.Fixed
 		done, r, err = doctor.Fix(root.FS(), o, func(name string, data []byte) error { return rewrite(root, name, data) })
 		for _, d := range done {
+			what, why := "mended", d.Message
 			if d.Left != "" {
-				fmt.Fprintf(env.Stderr, "left %s:%d %s: %s\n", report.Escape(d.File), d.Line, d.Rule, report.Escape(d.Left))
-				continue
+				what, why = "left", d.Left
 			}
-			fmt.Fprintf(env.Stderr, "mended %s:%d %s: %s\n", report.Escape(d.File), d.Line, d.Rule, report.Escape(d.Message))
+			fmt.Fprint(env.Stderr, inert(fmt.Sprintf("%s %s:%d %s: %s\n", what, report.Escape(d.File), d.Line, d.Rule, report.Escape(why))))
 		}
 	} else {
 		r, err = doctor.Check(root.FS(), o)
@@ -320,8 +320,22 @@ func writeDoctor(w io.Writer, r *doctor.Report, quiet bool) error {
 		fmt.Fprintf(&b, "; --fix mends %d of them", fixable)
 	}
 	b.WriteByte('\n')
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, inert(b.String()))
 	return err
+}
+
+// inert breaks what a CI's runner would take for a command to itself in what is printed: GitHub reads lines that
+// begin with "::", and "##[" anywhere in a line.
+func inert(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, l := range lines {
+		l = strings.ReplaceAll(l, "##[", `#\u{23}[`)
+		if t := strings.TrimSpace(l); strings.HasPrefix(t, "::") {
+			l = strings.Replace(l, "::", `\u{3a}:`, 1)
+		}
+		lines[i] = l
+	}
+	return strings.Join(lines, "\n")
 }
 
 // wrap breaks a sentence into lines of at most width characters.

@@ -138,6 +138,27 @@ func TestDoctorRewrites(t *testing.T) {
 	}
 }
 
+// TestDoctorInert: what a workflow says is no command to the runner that prints it.
+func TestDoctorInert(t *testing.T) {
+	dir := publisherDir(t)
+	text := strings.Replace(publisher, "  publish:\n", "  \"##[error]x\":\n", 1)
+	if err := os.WriteFile(filepath.Join(dir, ".github/workflows", "release.yml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "::error::x.yml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{nil, {"::error::x.yml"}, {"--fix"}} {
+		_, out, stderr := doctorRun(t, dir, nil, args...)
+		if all := out + stderr; strings.Contains(all, "##[") || strings.HasPrefix(strings.TrimSpace(all), "::") || strings.Contains(all, "\n::") {
+			t.Errorf("doctor %q prints a command:\n%s", args, all)
+		}
+		if !strings.Contains(out+stderr, `#\u{23}[error]x`) {
+			t.Errorf("doctor %q does not show the job:\n%s%s", args, out, stderr)
+		}
+	}
+}
+
 // TestDoctorBuilding: which repository builds is the flag's, the CI's or git's word, in this order.
 func TestDoctorBuilding(t *testing.T) {
 	dir := publisherDir(t)
