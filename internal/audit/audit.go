@@ -186,14 +186,17 @@ func (r *Runner) noteStripped(rep *report.Report) {
 			c = &count{}
 			counts[p.Registry] = c
 		}
+		if p.Verdict == verify.Unchecked {
+			continue // nothing is known of its signature
+		}
 		c.all++
 		if p.Verdict == verify.Unsigned && p.Failed("registry-signature") {
 			c.missing++
 		}
 	}
 	for registry, c := range counts {
-		if c.all >= 10 && c.missing == c.all {
-			r.note("signatures-stripped", "not one of the %d packages of %s has a signature, so something between here and there may leave them out, as some mirrors do: audit against the registry itself, or with a cache that has seen it", c.all, registry)
+		if c.all >= 3 && c.missing == c.all {
+			r.note("signatures-stripped", "not one of the %d packages of %s has a signature, so something between here and there leaves them out, as some mirrors and proxies do: ask from where the registry can be reached directly", c.all, registry)
 		}
 	}
 }

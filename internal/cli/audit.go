@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -42,7 +43,8 @@ made it, or which check does not hold.
 Exit codes: 0 nothing denied, 1 something denied, 2 wrong usage, 3 could not tell.
 
 What leaves this machine: the names and versions of packages go to the registries that .npmrc names, and
-nothing else; Sigstore's trust root is fetched from its public repository once a day.`,
+nothing else, save that --tarballs and --installed fetch tarballs and that a registry gets the
+credentials that .npmrc has for it; Sigstore's trust root is fetched from its public repository once a day.`,
 		Example: `  assay audit
   assay audit --json --omit dev ./app/package-lock.json`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
@@ -88,7 +90,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	for _, arg := range args {
 		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if err != nil {
-			return usagef("assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules, whichever package manager made that", "%w", err)
+			return usagef(inventoryHint(err), "%w", err)
 		}
 		for _, w := range p.Warnings {
 			if w.Doubtful {
@@ -133,6 +135,22 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	return s.finish(rep, o, func(w io.Writer) error { return formats[f.format](w, rep, o) })
 }
 
+// inventoryHint is what to do about a project that could not be read.
+func inventoryHint(err error) string {
+	var unsupported *inventory.UnsupportedError
+	var missing *inventory.NotFoundError
+	var format *inventory.FormatError
+	switch {
+	case errors.As(err, &unsupported):
+		return "install it, and audit what that put on disk: assay audit node_modules"
+	case errors.As(err, &missing):
+		return "npm install --package-lock-only makes a lockfile; assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules"
+	case errors.As(err, &format):
+		return ""
+	}
+	return "assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules"
+}
+
 // tick lets the bar show that a run goes on, or stands still, until stop is called.
 func tick(bar *progress) (stop func()) {
 	done := make(chan struct{})
@@ -154,7 +172,7 @@ func tick(bar *progress) (stop func()) {
 func (c *common) textOptions(env Environment, subject string, elapsed time.Duration) report.TextOptions {
 	return report.TextOptions{
 		Color: env.Colour && !c.noColor, Width: env.Width, Subject: subject, Elapsed: elapsed, Verbose: c.verbose, Quiet: c.quiet,
-		PrivateLog: c.trustedRoot != "",
+		PrivateLog: c.trustedRoot != "", FailOnWarn: c.failOn == "warn",
 	}
 }
 

@@ -434,7 +434,6 @@ func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.
 	}
 	code := rep.Exit()
 	if code == ExitAllowed && s.flags.failOn == "warn" && rep.Warns() {
-		fmt.Fprintln(s.env.Stderr, "assay: there are warnings, and --fail-on warn makes the exit code 1")
 		code = ExitDenied
 	}
 	if code != ExitAllowed {

@@ -18,6 +18,7 @@ import (
 	"assay/internal/evidence"
 	"assay/internal/npm"
 	"assay/internal/policy"
+	"assay/internal/registry"
 	"assay/internal/report"
 )
 
@@ -281,6 +282,9 @@ func (f *verifyFlags) resolve(ctx context.Context, s *session, arg string) (npm.
 	}
 	base, _ := s.config.Registry(name)
 	resp, err := s.client.Document(ctx, base, npm.ID{Name: name, Version: version})
+	if registry.KindOf(err) == registry.NotFound {
+		return npm.ID{}, &unknownError{fmt.Errorf("%s has no package %s with the tag %q: check the spelling, or name another registry with --registry", base, name, version)}
+	}
 	if err != nil {
 		return npm.ID{}, unknown(fmt.Errorf("looking up the tag %q of %s: %w", version, name, err))
 	}

@@ -49,11 +49,16 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter, oddity string) (Decisi
 		} else {
 			add("unsigned", s, "neither the registry nor a publisher signed this package")
 		}
+		for _, c := range o.Checks {
+			if c.Status == verify.Error {
+				add("unchecked", p.Default.Unchecked, "%s: %s", c.ID, c.Message)
+			}
+		}
 	case verify.Signed:
 		add("signed", p.Default.Signed, "the registry signed it; who built it is not attested")
 	case verify.Provenance:
 		if o.RepositoryAbsent && !filter.NamesPublisher() {
-			add("identity-unchecked", p.Identity, "the package claims no repository, so its publisher was compared with nothing; name the publisher that you expect with --repo")
+			add("identity-unchecked", p.Identity, "no repository is claimed, so the publisher was compared with nothing; name the one that you expect with --repo")
 		}
 	default:
 		add("unchecked", Setting{Level: Error}, "there is no verdict")

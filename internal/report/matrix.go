@@ -311,6 +311,13 @@ func statusWord(s verify.Status) string {
 }
 
 // boundSentence says which bytes the answer is about.
+// ran reports whether a check was carried out, or tried.
+func ran(p *Package, id string) bool {
+	return slices.ContainsFunc(p.Checks, func(c verify.Result) bool {
+		return c.ID == id && (c.Status != verify.Skip || c.Reason == "bundle-given" || c.Reason == "not-collected")
+	})
+}
+
 func boundSentence(p *Package) string {
 	integrity := EscapeASCII(p.Integrity)
 	if integrity != "" {
@@ -323,6 +330,9 @@ func boundSentence(p *Package) string {
 		return "All this is about the bytes of the tarball" + integrity + "."
 	case "disk":
 		return "All this is about the files on disk" + integrity + "."
+	}
+	if p.Resolved == "" && p.File == "" && ran(p, "tarball-integrity") {
+		return "The tarball given is" + strings.NewReplacer("(", "", ")", "").Replace(integrity) + ". Nothing that was verified is about it."
 	}
 	names := "the registry names today"
 	if slices.ContainsFunc(p.Checks, func(c verify.Result) bool { return c.Reason == "bundle-given" }) {
@@ -338,6 +348,9 @@ func (m *matrixText) decision() {
 	code, ok := exit[m.p.Decision]
 	if !ok {
 		code = 3
+	}
+	if m.o.FailOnWarn && m.p.Decision == policy.Decision(policy.Warn) {
+		code = 1
 	}
 	m.heading(bold, "DECISION", "")
 	m.blank()

@@ -41,7 +41,7 @@ var advice = map[string]string{
 	"too-deep":            "See what is served:\nassay verify {pkg}",
 	"offline":             "Run it once with a network: what is answered then is kept in the cache.",
 	"not-found":           "Check the name, the version and the registry.",
-	"version-absent":      "Find out why it was removed before you go on using a copy of it.",
+	"version-absent":      "Check the name and the version. If it was there once, find out why it was removed before you go on using a copy of it.",
 	"keys-unavailable":    "Run it again, or give the registry's keys: --registry-keys FILE.",
 	"no-trust-root":       "See what is trusted:\nassay trust show",
 	"build-type-unknown":  "Update assay, then run it again.",

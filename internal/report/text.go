@@ -25,6 +25,8 @@ type TextOptions struct {
 	// PrivateLog says that the trusted root is not Sigstore's public one, so that its log entries cannot be
 	// looked up in the public search.
 	PrivateLog bool
+	// FailOnWarn says that warnings make the exit code 1, so they are named, those for a mere signature too.
+	FailOnWarn bool
 }
 
 const (
@@ -599,7 +601,7 @@ func (a *auditText) warnings() {
 	for _, e := range a.warn {
 		for i := range e.issues {
 			x := &e.issues[i]
-			if x.what == "signed" || x.level != policy.Warn && !(x.level == policy.Note && a.o.Verbose) {
+			if x.what == "signed" && !a.o.FailOnWarn || x.level != policy.Warn && !(x.level == policy.Note && a.o.Verbose) {
 				continue
 			}
 			word := "warn"
@@ -952,6 +954,9 @@ func (a *auditText) conclusion() [][]span {
 		head = []span{t("Nothing is denied, but "), st(unknown, things(undecided)), t(" could not be checked, so there is no answer yet (exit 3).")}
 	default:
 		head = []span{st(bold, "Nothing is denied"), t(" (exit 0).")}
+		if a.o.FailOnWarn && a.r.Warns() {
+			head = []span{st(bold, "Nothing is denied"), t(", and there are warnings, which count here (exit 1).")}
+		}
 	}
 	out := [][]span{head}
 	var rest []string

@@ -230,7 +230,7 @@ var sentences = map[string]string{
 	reasonResolvedInsecure:        "the lockfile fetches this package over plain HTTP; the integrity binds it all the same",
 	reasonSignatureFormat:         "the registry's signature cannot be read",
 	reasonSignatureInvalid:        "the registry's signature is not over this name, version and integrity",
-	reasonSignatureMissing:        "the registry signs its packages and this one has no signature; registries that pass other registries' packages through may sign only some: declare that in the policy (registries: signs: partly)",
+	reasonSignatureMissing:        "the registry signs its packages and this one has no signature; a mirror or proxy in between may have left it out, and a registry that passes others' packages through may sign only some (declare that in the policy: registries: signs: partly)",
 	reasonSignedByCertificate:     "a publish attestation has to be signed by a key of the registry, and a certificate signed this one",
 	reasonSignedByKey:             "signed by a key of the registry, so there is no certificate",
 	reasonSignsPartly:             "the registry is declared to sign only some of its packages, and this one has no signature",
@@ -273,6 +273,9 @@ func sentence(id string, o outcome) string {
 	s := sentences[o.reason]
 	if b := bundleSentences[o.reason]; b != "" && ofBundles[id] {
 		s = b
+	}
+	if o.sentence != "" {
+		s = o.sentence
 	}
 	if s == "" && o.reason != "" {
 		s = o.detail

@@ -292,14 +292,16 @@ func judge(f *facts, rows []Result) Verdict {
 	switch {
 	case failed:
 		return Invalid
-	case undecided:
-		return Unchecked
 	}
 	signature := Result{}
 	for i, c := range checks {
 		if c.id == "registry-signature" {
 			signature = rows[i]
 		}
+	}
+	// What else could not be told does not make up for a signature that is not there.
+	if undecided && !(signature.Reason == reasonSignatureMissing && len(f.attestations) == 0) {
+		return Unchecked
 	}
 	if len(f.attestations) == 0 {
 		switch {
@@ -346,6 +348,7 @@ type outcome struct {
 	reason           string
 	expected, actual string
 	detail           string // more for a person: which attestation, what exactly
+	sentence         string // said in place of the reason's own sentence, where that does not fit; "" usually
 }
 
 func pass() outcome { return outcome{status: Pass} }

@@ -199,7 +199,7 @@ func (f *facts) compareClaim(c *publisher.Certificate) outcome {
 	}
 	if !f.claim.present {
 		if f.docProblem != "" && (f.in.Evidence.Tarball == nil || f.in.Evidence.Tarball.Manifest == nil) {
-			return skip(reasonRepositoryAbsent).with("no package.json of it is at hand")
+			return outcome{status: Skip, reason: reasonRepositoryAbsent, sentence: "no package.json is at hand, so the publisher was compared with no claim"}
 		}
 		return skip(reasonRepositoryAbsent)
 	}
