@@ -434,6 +434,10 @@ func TestCost(t *testing.T) {
 	}
 	for name, text := range map[string]string{
 		"expansions":   block(fill("${{", size)),
+		"shells":       block(strings.Repeat("sh -c \"$(", 9) + fill("a $(b) ", size)),
+		"shell words":  block(fill("sh -c 'a;b' ; ", size)),
+		"assignments":  block(fill("A=$A$A; ", size)),
+		"variables":    block("A=" + fill("$A", 5000) + "; " + fill("npm publish --registry "+fill("$A", 2000)+"; ", size-6000)),
 		"quoted":       block("\"" + fill("${{", size)),
 		"braces":       block(fill("${", size)),
 		"nested":       block(fill("$(", size)),

@@ -21,6 +21,7 @@ const (
 	maxWords    = 2000
 	maxNesting  = 8
 	maxAssigned = 200
+	maxShells   = 3 // each may double the work, since its text may hold substitutions too
 )
 
 // commands splits a script into its simple commands. It understands quotes, comments, continuation lines and
@@ -45,9 +46,9 @@ var reference = regexp.MustCompile(`\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A
 // expand puts in the values of variables that lookup knows, and leaves the others as they are written.
 func expand(text string, lookup func(name string) (string, bool)) string {
 	for range maxNesting {
-		next := reference.ReplaceAllStringFunc(text[:min(len(text), 4096)], func(r string) string {
+		next := reference.ReplaceAllStringFunc(text[:min(len(text), 2048)], func(r string) string {
 			if value, ok := lookup(strings.Trim(r, "${}")); ok {
-				return value[:min(len(value), 4096)]
+				return value[:min(len(value), 256)]
 			}
 			return r
 		})
@@ -131,7 +132,7 @@ func (s *scanner) endCommand() {
 		s.done = append(s.done, c)
 		s.shared = true
 	}
-	if inner, ok := shellArgument(words); ok && s.depth < maxNesting {
+	if inner, ok := shellArgument(words); ok && s.depth < maxShells {
 		s.shared = true
 		nested := scanner{text: inner, depth: s.depth + 1, vars: s.vars, shared: true}
 		nested.scan()
