@@ -68,8 +68,10 @@ git tag that does not fit the version, a prerelease without --tag, a private pac
 self-hosted runner. A version that exists with the same bytes is no error: publish may be run again
 after any interruption.
 
-The build, npm and their scripts get no publishing tokens: dependencies' scripts run there. Install what
-needs a token in a step before. Scripts run as with npm publish: prepublishOnly, prepack, prepare and
+The build, npm and their scripts do not find the known publishing tokens in their environment, nor what
+npm's configuration takes credentials from (GITHUB_TOKEN stays unless it is that). This is hygiene and no
+boundary: they run as the same user, and the step's shell still holds the tokens. Install what needs a
+token in a step before. Scripts run as with npm publish: prepublishOnly, prepack, prepare and
 postpack; publish and postpublish are not run.
 
 It publishes as a trusted publisher where the job has an identity token and the registry knows the
@@ -167,7 +169,7 @@ func (f *publishFlags) publish(ctx context.Context, s *session, ci *publish.CI, 
 	}
 	r := publish.Release{
 		Dir: dir, Build: f.build, TagPatterns: f.tagPatterns, TagExplicit: o.Tag != "", AllowLower: f.tag == "latest", DryRun: f.dryRun,
-		Environ: s.env.Environ, Output: s.env.Stderr,
+		Environ: s.env.Environ, SecretNames: s.authVariables(configDir(dir)), Output: s.env.Stderr,
 	}
 	if f.quiet {
 		r.Output = io.Discard
@@ -191,6 +193,31 @@ func (f *publishFlags) publish(ctx context.Context, s *session, ci *publish.CI, 
 	}
 	out, err := j.Publish(ctx, r)
 	return out, o.Registry, err
+}
+
+// authVariables are the variables that npm's files take credentials from.
+func (s *session) authVariables(project string) []string {
+	own := filepath.Join(project, ".npmrc")
+	projectBytes, err := readFile(own, 1<<20)
+	if err != nil {
+		projectBytes = nil // opening the session would have told
+	}
+	setting := func(key string) string { return npm.EnvSetting(key, s.env.Environ, projectBytes) }
+	user := setting("userconfig")
+	if user == "" {
+		home, _ := s.env.Getenv("HOME")
+		if home == "" {
+			home, _ = os.UserHomeDir()
+		}
+		user = filepath.Join(home, ".npmrc")
+	}
+	names := publish.AuthVariables(projectBytes)
+	for _, file := range []string{s.globalConfig(setting), user} {
+		if data, err := readFile(file, 1<<20); err == nil {
+			names = append(names, publish.AuthVariables(data)...)
+		}
+	}
+	return names
 }
 
 // configDir is where npm looks for the project's .npmrc: at the root of the workspaces that a directory is one of,

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf16"
+
+	"assay/internal/npm"
 )
 
 func packed(t *testing.T, files map[string]string) (dir string, p *Package) {
@@ -192,5 +194,39 @@ func TestDocumentFromElsewhere(t *testing.T) {
 		t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 		_, err := NewDocument(context.Background(), p, DocumentOptions{Registry: "https://r.example", Environ: npmEnvironment(t)})
 		checkError(t, "two documents", err, "2 documents were sent")
+	}
+}
+
+// TestCleanCredentials: what npm's configuration sends goes to no build, whatever the variable is called.
+func TestCleanCredentials(t *testing.T) {
+	npmrc := "//r.example/:_authToken=${MY_PUBLISHER}\n@x:registry=https://${HOST}/\n//o.example/:_password = \"${OTHER?}\"\n# _auth=${COMMENT}\n"
+	if got := AuthVariables([]byte(npmrc)); !reflect.DeepEqual(got, []string{"MY_PUBLISHER", "OTHER"}) {
+		t.Errorf("%v", got)
+	}
+	for _, tt := range []struct{ npmrc, environ string }{
+		{"//r.example/:_authToken=theSecretToken", "OWN=theSecretToken"},
+		{"//r.example/:_authToken=theSecretToken", "OWN=//r.example/:_authToken=theSecretToken"},
+		{"//r.example/:_auth=dXNlcjp0aGVQYXNzd29yZA==", "OWN=thePassword"},
+		{"//r.example/:username=user\n//r.example/:_password=dGhlUGFzc3dvcmQ=", "OWN=dGhlUGFzc3dvcmQ="},
+	} {
+		config, _, err := npm.ParseConfig([]npm.Source{{Level: npm.LevelUser, Data: []byte(tt.npmrc)}}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		j, err := New(Options{Registry: "https://r.example", HTTP: HTTPOptions{Config: config}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := j.clean([]string{tt.environ, "NAMED=x", "CI_JOB_TOKEN=x", "GITHUB_TOKEN=x", "A=b"}, []string{"NAMED"})
+		if !reflect.DeepEqual(got, []string{"GITHUB_TOKEN=x", "A=b"}) {
+			t.Errorf("%s: %v", tt.npmrc, got)
+		}
+		if _, err := j.configured(); err != nil {
+			t.Fatal(err)
+		}
+		_, value, _ := strings.Cut(tt.environ, "=")
+		if text := j.Hide("it said " + value); strings.Contains(text, "theSecret") || strings.Contains(text, "thePassword") || strings.Contains(text, "dGhl") {
+			t.Errorf("%s", text)
+		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"assay/internal/npm"
+	"assay/internal/registry"
 )
 
 // TestClient: what is tried again, what is not, and what an error says.
@@ -114,3 +115,31 @@ func TestClearText(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type packument string
+
+func (p packument) Packument(context.Context, string, string) (*registry.Response, error) {
+	return &registry.Response{Body: []byte(p)}, nil
+}
+
+func (p packument) Document(context.Context, string, npm.ID) (*registry.Response, error) {
+	return nil, errors.New("not asked for")
+}
+
+func TestLook(t *testing.T) {
+	tests := []struct{ name, body, wantErr string }{
+		{"new", `{"name":"left","versions":{"1.0.0":{}},"time":{"created":"x","1.0.0":"x"}}`, ""},
+		{"there", `{"name":"left","versions":{"1.1.0":{}},"time":{"1.1.0":"x"}}`, ""},
+		{"unpublished", `{"name":"left","versions":{"1.0.0":{}},"time":{"1.0.0":"x","1.1.0":"x"}}`, "left@1.1.0 was published before and is gone"},
+		{"another package", `{"name":"right","versions":{}}`, "not the JSON that was expected"},
+		{"no JSON", `<html>`, "not the JSON that was expected"},
+	}
+	for _, tt := range tests {
+		j, err := New(Options{Registry: "https://r.example", Reader: packument(tt.body)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = j.look(context.Background(), npm.ID{Name: "left", Version: "1.1.0"})
+		checkError(t, tt.name, err, tt.wantErr)
+	}
+}

@@ -116,6 +116,7 @@ type Release struct {
 	Bundle      []byte   // provenance made elsewhere; nil: it is signed here
 	DryRun      bool     // everything but the upload
 	Environ     []string // NAME=VALUE
+	SecretNames []string // variables that the build does not get, beside those that [Clean] knows
 	Output      io.Writer
 	// KeepBundle is given the bundle before the upload; nil: it is not kept.
 	KeepBundle func([]byte) error
@@ -138,7 +139,8 @@ type Published struct {
 // signs whatever would be refused later. It may be run again after any end: a version that is there with the same
 // bytes is an answer and no error.
 func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
-	env := Clean(r.Environ)
+	j.c.secrets.add(j.o.OTP)
+	env := j.clean(r.Environ, r.SecretNames)
 	m, err := ReadManifestFile(r.Dir)
 	if err != nil {
 		return nil, err
@@ -169,7 +171,9 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 		return nil, err
 	}
 
+	var untracked map[string]leftover
 	if r.Build != "" {
+		untracked = leftovers(ctx, r.Dir, env)
 		j.say("building: %s", r.Build)
 		if err := Build(ctx, r.Dir, r.Build, env, r.Output); err != nil {
 			return nil, err
@@ -199,14 +203,21 @@ func (j *Job) Publish(ctx context.Context, r Release) (*Published, error) {
 		var dirty *Refusal
 		if err := CheckWorktree(ctx, r.Dir, j.o.CI, env); errors.As(err, &dirty) {
 			j.warn("the build changed tracked files: %s", dirty.Text)
+		} else if names, err := unlike(ctx, r.Dir, env, p); err != nil {
+			return nil, err
+		} else if len(names) > 0 {
+			j.warn("the tarball holds tracked files that are not as commit %s has them: %s", head, some(names))
 		}
+	}
+	if names := packedLeftovers(r.Dir, untracked, p); len(names) > 0 {
+		j.warn("the tarball holds files that are not in the commit, and that the build found and did not make: %s", some(names))
 	}
 	out := &Published{ID: p.ID(), Integrity: p.Integrity(), Package: p, DryRun: r.DryRun}
 	if before.found {
 		return j.already(out, before)
 	}
 
-	document, err := NewDocument(ctx, p, DocumentOptions{Registry: j.o.Registry, Access: j.o.Access, Tag: j.tag(m), GitHead: head, Environ: r.Environ})
+	document, err := NewDocument(ctx, p, DocumentOptions{Registry: j.o.Registry, Access: j.o.Access, Tag: j.tag(m), GitHead: head, Environ: env})
 	if err != nil {
 		return nil, err
 	}

@@ -60,7 +60,8 @@ type existing struct {
 	known      bool   // the package is there
 }
 
-// look asks the registry for all versions.
+// look asks the registry for all versions. A version that was unpublished is refused, since it can never be published
+// again (npm documentation, "npm unpublish policy").
 func (j *Job) look(ctx context.Context, id npm.ID) (*existing, error) {
 	res, err := j.o.Reader.Packument(ctx, j.o.Registry, id.Name)
 	if registry.KindOf(err) == registry.NotFound {
@@ -70,12 +71,14 @@ func (j *Job) look(ctx context.Context, id npm.ID) (*existing, error) {
 		return nil, j.readError("looking up "+id.Name, err)
 	}
 	var doc struct {
+		Name     string                     `json:"name"`
+		Time     map[string]json.RawMessage `json:"time"`
 		Versions map[string]struct {
 			Deprecated any  `json:"deprecated"`
 			Dist       dist `json:"dist"`
 		} `json:"versions"`
 	}
-	if err := json.Unmarshal(res.Body, &doc); err != nil {
+	if err := json.Unmarshal(res.Body, &doc); err != nil || doc.Name != id.Name {
 		return nil, &ServiceError{Service: "the registry", Op: "looking up " + id.Name, URL: j.o.Registry, Message: "the answer is not the JSON that was expected"}
 	}
 	e := &existing{known: true}
@@ -87,6 +90,10 @@ func (j *Job) look(ctx context.Context, id npm.ID) (*existing, error) {
 		if npm.CheckVersion(v) == nil && !npm.IsPrerelease(v) && !deprecated && (e.highest == "" || npm.CompareVersions(v, e.highest) > 0) {
 			e.highest = v
 		}
+	}
+	if _, was := doc.Time[id.Version]; was && !e.found {
+		return nil, refuse("version-exists", "raise the version: one that was published once, even if unpublished since, cannot be used again",
+			"%s was published before and is gone from the registry", id)
 	}
 	return e, nil
 }
@@ -181,8 +188,8 @@ func (j *Job) configured() (*credential, error) {
 		return nil, err
 	}
 	c := &credential{authorization: NewSecret(cred.Authorization), http: client}
-	if _, token, ok := strings.Cut(cred.Authorization, " "); ok {
-		j.c.secrets.add(NewSecret(token))
+	for _, part := range credentialParts(cred.Authorization) {
+		j.c.secrets.add(NewSecret(part))
 	}
 	return c, nil
 }
@@ -381,7 +388,7 @@ func (j *Job) putError(p *Package, a *answer, err error, cred *credential) error
 		return err
 	}
 	if a == nil {
-		s.Hint = "run it again, which is safe: if the package arrived all the same, that will be seen"
+		s.Hint = "it is not known whether it was published: run it again, which is safe: if the package arrived all the same, that will be seen"
 		return s
 	}
 	again := "nothing was published; the signature's log entry stays and does no harm"
@@ -415,6 +422,6 @@ func (j *Job) putError(p *Package, a *answer, err error, cred *credential) error
 	case a.status >= 400 && a.status < 500 && a.status != http.StatusTooManyRequests && a.status != http.StatusConflict && a.status != http.StatusRequestTimeout:
 		return no("refused", "", "refused")
 	}
-	s.Hint = again + "; run it again, which is safe"
+	s.Hint = "it is not known whether it was published; run it again, which is safe"
 	return s
 }

@@ -31,7 +31,7 @@ type vault struct {
 	values []string
 }
 
-// add takes in a secret. Of a JWT each part counts by itself, since errors quote parts.
+// add takes in a secret. Of a JWT each part counts by itself, since errors quote parts. What is shorter than a one-time password would be found in every other text.
 func (v *vault) add(s Secret) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -40,7 +40,7 @@ func (v *vault) add(s Secret) {
 		values = append(values, parts...)
 	}
 	for _, x := range values {
-		if len(x) >= 8 && !slices.Contains(v.values, x) {
+		if (len(x) >= 8 || x == s.value && len(x) >= 6) && !slices.Contains(v.values, x) {
 			v.values = append(v.values, x)
 		}
 	}
