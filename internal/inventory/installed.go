@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // A listed is a place in node_modules, or a directory of the project, that the lockfile has an entry for.
@@ -139,7 +140,7 @@ func (s *strays) add(place, format string, args ...any) {
 // modules looks at one node_modules. inPackage says that it lies in another: then it may be no link.
 func (s *strays) modules(where string, inPackage bool) {
 	fi, err := os.Lstat(s.p.onDisk(where))
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return
 	}
 	if err == nil && fi.Mode()&fs.ModeSymlink != 0 {

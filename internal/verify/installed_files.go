@@ -70,18 +70,16 @@ type tarballFiles struct {
 
 // relate takes in what the package's relatives have.
 func (c *tarballFiles) relate(e *evidence.Evidence) {
-	for _, r := range e.Lenders {
-		for name, f := range r.Files {
-			c.lent[f.SHA256] = r.Name + "/" + name
+	byContent := func(to map[[sha256.Size]byte]string, relatives []evidence.Relative) {
+		for _, r := range relatives {
+			for _, name := range slices.Backward(slices.Sorted(maps.Keys(r.Files))) { // of several the first is named
+				to[r.Files[name].SHA256] = r.Name + "/" + name
+			}
 		}
+		delete(to, [sha256.Size]byte{}) // not known
 	}
-	for _, r := range e.Takers {
-		for name, f := range r.Files {
-			c.taken[f.SHA256] = r.Name + "/" + name
-		}
-	}
-	delete(c.lent, [sha256.Size]byte{})
-	delete(c.taken, [sha256.Size]byte{})
+	byContent(c.lent, e.Lenders)
+	byContent(c.taken, e.Takers)
 }
 
 func filesOf(t *evidence.Tarball) *tarballFiles {
