@@ -130,6 +130,7 @@ made its exact bytes, or what exactly does not hold. Provenance proves which wor
 honest; a package without it is not at fault.`,
 		Example: `  assay audit                          the project in this directory
   assay verify sigstore@2.0.0          one package: every check, and who built it`,
+		Version:           Version(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
@@ -144,6 +145,7 @@ honest; a package without it is not at fault.`,
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
+	root.SetVersionTemplate("assay {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})

@@ -509,6 +509,7 @@ func TestUsage(t *testing.T) {
 		want string
 	}{
 		{"version", 0, "assay "},
+		{"--version", 0, "assay "},
 		{"", 0, "Usage:"},
 		{"audit --help", 0, "Exit codes"},
 		{"completion bash", 0, "bash completion"},
