@@ -108,13 +108,13 @@ func Main(ctx context.Context, args []string, env Environment) int {
 		fmt.Fprintln(env.Stderr, "assay: interrupted")
 		return 130
 	case errors.As(err, &usage):
-		fmt.Fprintf(env.Stderr, "assay: error: %s\n", report.Escape(usage.Error()))
+		fmt.Fprintf(env.Stderr, "assay: error: %s\n", inert(report.Escape(usage.Error())))
 		if usage.hint != "" {
-			fmt.Fprintf(env.Stderr, "assay: hint: %s\n", report.Escape(usage.hint))
+			fmt.Fprintf(env.Stderr, "assay: hint: %s\n", inert(report.Escape(usage.hint)))
 		}
 		return ExitUsage
 	}
-	fmt.Fprintf(env.Stderr, "assay: error: %s\n", report.Escape(err.Error()))
+	fmt.Fprintf(env.Stderr, "assay: error: %s\n", inert(report.Escape(err.Error())))
 	if errors.As(err, &unknown) {
 		return ExitUnknown
 	}

@@ -134,3 +134,21 @@ func TestMemory(t *testing.T) {
 		t.Errorf("exit code %d", r.code)
 	}
 }
+
+// TestRunnerCommands: nothing that a registry says is a command to the CI's runner, whatever the format.
+func TestRunnerCommands(t *testing.T) {
+	w := newWorld(t)
+	p := w.publish(lab.Release{Package: lab.Package{Name: "bad", Manifest: map[string]any{"repository": "https://evil.example/##[set-output name=x;]y"}}, CI: lab.GitHub("acme/bad")})
+	w.lock(p)
+	for _, args := range [][]string{{"audit", "-v"}, {"audit", "--json"}, {"verify", "bad@1.0.0"}} {
+		r := w.run(append(args, "--trusted-root", "trusted_root.json")...)
+		if !strings.Contains(r.stdout, "set-output") {
+			t.Errorf("%v: the text is not in the report, so this shows nothing: %.300s", args, r.stdout)
+		}
+		for line := range strings.Lines(r.stdout + r.stderr) {
+			if strings.Contains(line, "##[") || strings.HasPrefix(strings.TrimSpace(line), "::") {
+				t.Errorf("%v prints a command: %q", args, line)
+			}
+		}
+	}
+}

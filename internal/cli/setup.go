@@ -423,7 +423,15 @@ func readFile(name string, max int64) ([]byte, error) {
 
 // finish writes the reports and returns the run's exit code as an error.
 func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.Writer) error) error {
-	if err := main(s.env.Stdout); err != nil {
+	// What a registry says stands in it, and a CI's runner reads along.
+	var printed bytes.Buffer
+	err := main(&printed)
+	if err == nil && s.flags.format == "json" {
+		_, err = s.env.Stdout.Write(bytes.ReplaceAll(printed.Bytes(), []byte("##["), []byte(`#\u0023[`)))
+	} else if err == nil {
+		_, err = io.WriteString(s.env.Stdout, inert(printed.String()))
+	}
+	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
 	for _, r := range s.flags.reports {

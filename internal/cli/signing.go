@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,7 +131,7 @@ func tell(env Environment, prefix, text string) {
 			prefix = "  "
 		}
 		rest := strings.TrimLeft(line, " ") // snippets are indented, and Escape shows runs of spaces
-		fmt.Fprintf(env.Stderr, "%s%s%s\n", prefix, line[:len(line)-len(rest)], report.Escape(rest))
+		io.WriteString(env.Stderr, inert(prefix+line[:len(line)-len(rest)]+report.Escape(rest))+"\n")
 	}
 }
 
