@@ -132,6 +132,7 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 		group.Go(func() {
 			for i := range work {
 				rep.Packages[i], quotes[i] = r.one(ctx, &targets[i])
+				rep.Packages[i].Target = i
 				if r.o.Done != nil {
 					r.o.Done()
 				}

@@ -86,6 +86,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	legacyPeers, _, _ := s.config.Get("legacy-peer-deps")
 	var targets []audit.Target
 	var others []report.Other
+	var graphs []graph
 	var subjects []string
 	for _, arg := range args {
 		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
@@ -99,6 +100,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 			}
 			s.notes = append(s.notes, note(w))
 		}
+		graphs = append(graphs, graph{p, len(targets), len(others)})
 		for i := range p.Packages {
 			targets = append(targets, s.target(p, i))
 		}
@@ -131,6 +133,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	}
 	rep.Others = append(rep.Others, others...)
 	rep.Notes = append(rep.Notes, s.notes...)
+	rep.Projects = s.projects(rep, graphs)
 	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
 	return s.finish(rep, o, func(w io.Writer) error { return formats[f.format](w, rep, o) })
 }
@@ -239,6 +242,44 @@ func (s *session) target(project *inventory.Project, i int) audit.Target {
 	t.Oddity = p.Oddity
 	t.File = s.shown(project.Dir, t.File)
 	return t
+}
+
+// A graph is a project with where its packages and others begin in the lists of the whole run.
+type graph struct {
+	project       *inventory.Project
+	target, other int
+}
+
+// projects turns inventories into the report's graphs.
+func (s *session) projects(rep *report.Report, graphs []graph) []report.Project {
+	at := make([]int, len(rep.Packages)) // where a target is in the report
+	for i := range rep.Packages {
+		at[rep.Packages[i].Target] = i
+	}
+	projects := make([]report.Project, 0, len(graphs))
+	for _, g := range graphs {
+		p := g.project
+		r := report.Project{Name: p.Name, Version: p.Version, Kind: p.Kind, Nodes: make([]report.Node, len(p.Nodes))}
+		if len(p.Files) > 0 {
+			r.File = s.shown(p.Dir, p.Files[0])
+		}
+		for i := range p.Nodes {
+			n := &p.Nodes[i]
+			node := report.Node{Name: n.Name, Path: n.Path, Package: -1, Other: -1, Edges: make([]report.Edge, len(n.Edges))}
+			if n.Package >= 0 {
+				node.Package = at[g.target+n.Package]
+			}
+			if n.Other >= 0 {
+				node.Other = g.other + n.Other
+			}
+			for j, e := range n.Edges {
+				node.Edges[j] = report.Edge{Name: e.Name, Spec: e.Spec, Kind: e.Kind.String(), To: max(e.To, -1)}
+			}
+			r.Nodes[i] = node
+		}
+		projects = append(projects, r)
+	}
+	return projects
 }
 
 // shown is a file of a project as the user would name it: relative to the working directory where it lies

@@ -313,6 +313,9 @@ func fill(v reflect.Value, n *int) {
 		}
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
+			if f.Tag.Get("json") == "-" {
+				continue
+			}
 			if s, ok := fillers[f.Name]; ok && f.Type.Kind() == reflect.String {
 				v.Field(i).SetString(s)
 				continue

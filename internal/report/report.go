@@ -25,6 +25,8 @@ type Report struct {
 	Verified *[]Verified `json:"verified,omitempty"`
 	Others   []Other     `json:"others"`
 	Packages []Package   `json:"packages"`
+	// Projects are the graphs behind the lists, one for each PATH of an audit; nil where none was read.
+	Projects []Project `json:"-"`
 }
 
 // A Summary counts packages by verdict and by decision. Others are not counted: see [Report.Exit].
@@ -80,6 +82,8 @@ type Package struct {
 	Checks    []verify.Result      `json:"checks"`
 	Findings  []policy.Finding     `json:"findings"`
 	Further   []string             `json:"further"` // predicate types of further attestations that verify
+	// Target is the index of what was asked to be looked at, among all that was.
+	Target int `json:"-"`
 }
 
 // Failed reports whether the check with the given ID failed.
