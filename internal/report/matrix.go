@@ -109,7 +109,7 @@ func (m *matrixText) reasons(s verify.Status) {
 		m.line(2, 4, st(bold, x.what), t(": "+x.message))
 		m.values(4, x)
 	}
-	m.steps(2, list)
+	m.steps(2, list, m.o.Flags)
 }
 
 // builtFrom names who built a package, in short.
@@ -379,7 +379,7 @@ func (m *matrixText) decision() {
 			list = append(list, x)
 		}
 	}
-	m.steps(2, list)
+	m.steps(2, list, m.o.Flags)
 }
 
 // honest says what the answer does not.

@@ -129,6 +129,27 @@ func (s step) forMany(spec string) step {
 	return step{strings.ReplaceAll(s.text, spec, "NAME@VERSION"), strings.ReplaceAll(s.command, spec, "NAME@VERSION")}
 }
 
+// typed is the command with the flags that the run was given, so that it asks the same registry and trusts the
+// same root.
+func (s step) typed(flags []string) string {
+	command := s.command
+	if !strings.HasPrefix(command, "assay verify ") {
+		return command
+	}
+	for _, f := range flags {
+		command += " " + quoted(f)
+	}
+	return command
+}
+
+// quoted is a word as a shell takes it for that word.
+func quoted(s string) string {
+	if pasteable(strings.TrimLeft(strings.NewReplacer(":", "", "=", "").Replace(s), "-")) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(Escape(s), "'", `'\''`) + "'"
+}
+
 // pasteable reports whether s may stand in a command that a reader copies: one plain word, no option.
 func pasteable(s string) bool {
 	if s == "" || s[0] == '-' || len(s) > 300 {

@@ -2,15 +2,12 @@ package report
 
 import (
 	"cmp"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"assay/internal/policy"
-	"assay/internal/verify"
 )
 
 // TextOptions say how the text for people is laid out. Colours add nothing to the words: the text without
@@ -27,6 +24,13 @@ type TextOptions struct {
 	PrivateLog bool
 	// FailOnWarn says that warnings make the exit code 1, so they are named, those for a mere signature too.
 	FailOnWarn bool
+	// Flags are those of the run that a command to type needs too, such as "--registry" and its value; nil: none.
+	Flags []string
+	// Version is that of the program, for formats that tell it; "": not told.
+	Version string
+	// Root is the way from the root of the repository to the directory that files are relative to, such as
+	// "packages/app", for formats that name files from the root; "" where the two are one or nobody knows.
+	Root string
 }
 
 const (
@@ -40,17 +44,10 @@ const (
 // could not be told, what needs a look, then who vouches for the rest and the closing line. It returns the
 // error of w.
 func WriteText(w io.Writer, r *Report, o TextOptions) error {
-	p := newPrinter(w, o)
-	a := &auditText{printer: p, o: o, r: r}
-	for i := range r.Packages {
-		a.sort(packageEntry(&r.Packages[i]))
-	}
-	for i := range r.Others {
-		a.sort(otherEntry(&r.Others[i]))
-	}
+	a := newAuditText(w, r, o)
 	if o.Quiet {
 		a.quiet()
-		return p.flush()
+		return a.flush()
 	}
 	a.header()
 	a.denials("DENIED", denied, a.deny)
@@ -59,60 +56,15 @@ func WriteText(w io.Writer, r *Report, o TextOptions) error {
 	a.warnings()
 	a.notes()
 	a.summary()
+	a.lookedInto()
 	a.builtFrom()
 	a.closing()
-	return p.flush()
-}
-
-// An auditText is an audit on its way to a terminal.
-type auditText struct {
-	*printer
-	o               TextOptions
-	r               *Report
-	deny, tolerated []*entry
-	unknown, warn   []*entry
-}
-
-// sort puts an entry where the reader will act on it. The rest is only counted.
-func (a *auditText) sort(e *entry) {
-	switch {
-	case e.decision == policy.Decision(policy.Deny):
-		a.deny = append(a.deny, e)
-	case e.decision == policy.Decision(policy.Error):
-		a.unknown = append(a.unknown, e)
-	case e.verdict == verify.Invalid:
-		a.tolerated = append(a.tolerated, e)
-	case e.verdict == verify.Unchecked:
-		a.unknown = append(a.unknown, e)
-	default:
-		a.warn = append(a.warn, e)
-	}
+	return a.flush()
 }
 
 func (a *auditText) header() {
-	subject := Escape(a.o.Subject)
-	if subject != "" {
-		subject += ": "
-	}
-	text := subject + plural(len(a.r.Packages), "package", "packages")
-	if n := len(a.r.Others); n > 0 {
-		text += " from registries, " + count(n) + " from elsewhere"
-	}
-	if a.o.Elapsed > 0 {
-		text += " (" + duration(a.o.Elapsed) + ")"
-	}
-	a.line(0, 2, t(text))
-	var parts []string
-	for _, x := range []struct {
-		n    int
-		what string
-	}{{len(a.deny), "denied"}, {len(a.tolerated), "let through though checks fail"}, {len(a.unknown), "could not be checked"}} {
-		if x.n > 0 {
-			parts = append(parts, count(x.n)+" "+x.what)
-		}
-	}
-	if len(parts) > 0 {
-		a.line(0, 2, t(strings.Join(parts, ", ")))
+	for _, text := range a.headline() {
+		a.line(0, 2, t(text))
 	}
 }
 
@@ -177,7 +129,7 @@ func (a *auditText) denial(e, like *entry, compact bool) {
 	a.field(6, "from", e.from)
 	a.field(6, "built", e.built)
 	if first {
-		a.steps(6, bad)
+		a.steps(6, bad, a.o.Flags)
 	}
 }
 
@@ -200,26 +152,17 @@ func (p *printer) values(indent int, i *issue) {
 	p.value(indent, "actual", cmp.Or(i.actual, "(nothing)"))
 }
 
-// steps prints what to do about issues: the first step for what the checks found, the first for what the
-// rules say. One damage fails many checks, and the first in their order is nearest to its cause.
-func (p *printer) steps(indent int, issues []*issue) {
-	var told [2]bool
-	for _, i := range issues {
-		kind := 0
-		if i.reason == "" {
-			kind = 1
-		}
-		if i.next.text != "" && !told[kind] {
-			told[kind] = true
-			p.step(indent, i.next)
-		}
+// steps prints what to do about issues.
+func (p *printer) steps(indent int, issues []*issue, flags []string) {
+	for _, s := range steps(issues) {
+		p.step(indent, s, flags)
 	}
 }
 
-func (p *printer) step(indent int, s step) {
+func (p *printer) step(indent int, s step, flags []string) {
 	p.field(indent, "next", s.text)
 	if s.command != "" {
-		p.whole(indent, "", "$ "+s.command)
+		p.whole(indent, "", "$ "+s.typed(flags))
 	}
 }
 
@@ -252,9 +195,9 @@ func (a *auditText) undecided() {
 			a.line(6, 6, t("The policy lets this through."))
 		}
 		if len(group) > 1 {
-			a.step(6, i.next.forMany(e.spec))
+			a.step(6, i.next.forMany(e.spec), a.o.Flags)
 		} else {
-			a.step(6, i.next)
+			a.step(6, i.next, a.o.Flags)
 		}
 	}
 }
@@ -297,95 +240,34 @@ func (a *auditText) names(indent int, group []*entry) {
 	a.line(indent, indent, text...)
 }
 
-// warnings prints what is let through and yet needs a look: one block for each rule. That a package
-// carries only the registry's signature is no such thing; the summary counts those.
+// warnings prints what is let through and yet needs a look: one block for each rule.
 func (a *auditText) warnings() {
-	type key struct{ word, what, reason, rule, message string }
-	var order []key
-	groups := map[key][]*entry{}
-	first := map[key]*issue{}
-	add := func(k key, e *entry, i *issue) {
-		if groups[k] == nil {
-			order = append(order, k)
-			first[k] = i
-		}
-		groups[k] = append(groups[k], e)
-	}
-	for _, e := range a.warn {
-		for i := range e.issues {
-			x := &e.issues[i]
-			if x.what == "signed" && !a.o.FailOnWarn || x.level != policy.Warn && !(x.level == policy.Note && a.o.Verbose) {
-				continue
-			}
-			word := "warn"
-			if x.level == policy.Note {
-				word = "note"
-			}
-			add(key{word, x.what, x.reason, x.rule, x.message}, e, x)
-		}
-	}
-	if len(order) == 0 {
+	groups := a.lookAt()
+	if len(groups) == 0 {
 		return
 	}
-	slices.SortStableFunc(order, func(x, y key) int {
-		return cmp.Or(cmp.Compare(y.word, x.word), cmp.Compare(len(groups[y]), len(groups[x])))
-	})
-	var looked []*entry
-	for _, e := range a.warn {
-		if slices.ContainsFunc(order, func(k key) bool { return slices.Contains(groups[k], e) }) {
-			looked = append(looked, e)
-		}
-	}
-	a.heading(caution, "TO LOOK AT", ": "+things(looked))
-	for _, k := range order {
-		group, i := groups[k], first[k]
+	a.heading(caution, "TO LOOK AT", ": "+things(inGroups(groups)))
+	for _, g := range groups {
 		a.blank()
-		a.groupHead(group, k.word, i)
-		a.line(6, 6, t(i.message))
-		if len(group) == 1 {
-			a.field(6, "in", group[0].place)
-			a.field(6, "why", group[0].why)
-			a.field(6, "from", group[0].from)
-			a.field(6, "built", group[0].built)
-			a.step(6, i.next)
+		a.groupHead(g.entries, g.word, g.issue)
+		a.line(6, 6, t(g.issue.message))
+		e := g.entries[0]
+		if len(g.entries) == 1 {
+			a.field(6, "in", e.place)
+			a.field(6, "why", e.why)
+			a.field(6, "from", e.from)
+			a.field(6, "built", e.built)
+			a.step(6, g.issue.next, a.o.Flags)
 			continue
 		}
-		a.names(6, group)
-		a.step(6, i.next.forMany(group[0].spec))
+		a.names(6, g.entries)
+		a.step(6, g.issue.next.forMany(e.spec), a.o.Flags)
 	}
 }
 
 // notes prints what concerns the run itself.
 func (a *auditText) notes() {
-	type note struct{ code, text string }
-	var list []note
-	if a.r.Trust.Stale != "" {
-		text := "the trust root could not be refreshed; the last one that verified is used"
-		if a.r.Trust.Detail != "" {
-			text += " (" + Escape(a.r.Trust.Detail) + ")"
-		}
-		list = append(list, note{Escape(a.r.Trust.Stale), text})
-	}
-	for _, n := range a.r.Notes {
-		list = append(list, note{Escape(n.Code), Escape(n.Message)})
-	}
-	if n := a.r.Summary.TimeUnknown; n > 0 {
-		list = append(list, note{"time-unknown", "the registry's key that signed " + plural(n, "package", "packages") +
-			" has expired since, and nothing here says when it signed; --strict-time asks the registry"})
-	}
-	unbound := 0
-	for _, e := range a.warn {
-		if e.unbound {
-			unbound++
-		}
-	}
-	if unbound > 0 {
-		list = append(list, note{"unbound", "nothing here says which bytes " + plural(unbound, "package is", "packages are") +
-			" (no sha512 in the lockfile, no tarball): what is said of " + verb(unbound, "it", "them") + " holds for the bytes that the registry names today"})
-	}
-	for _, g := range a.tells() {
-		list = append(list, note{g.reason, plural(g.n, "package", "packages") + ": " + g.message})
-	}
+	list := a.aboutRun()
 	if len(list) == 0 {
 		return
 	}
@@ -396,30 +278,16 @@ func (a *auditText) notes() {
 	}
 }
 
-// A tell is something that passing checks have to tell.
-type tell struct {
-	reason, message string
-	n               int
-}
-
-// tells counts what passing checks tell, other than what is told elsewhere.
-func (a *auditText) tells() []tell {
-	var out []tell
-	for i := range a.r.Packages {
-		for _, c := range a.r.Packages[i].Checks {
-			if c.Status != verify.Pass || c.Reason == "" || c.ID == "release-ref" || c.Reason == "time-unknown" {
-				continue
-			}
-			j := slices.IndexFunc(out, func(o tell) bool { return o.reason == Escape(c.Reason) })
-			if j < 0 {
-				j = len(out)
-				out = append(out, tell{Escape(c.Reason), Escape(c.Message), 0})
-			}
-			out[j].n++
-		}
+// lookedInto prints what was done beyond asking the registry, so that a run with --tarballs or --installed can be
+// told from one without.
+func (a *auditText) lookedInto() {
+	lines := a.bytesSeen()
+	if len(lines) > 0 {
+		a.blank()
 	}
-	slices.SortStableFunc(out, func(x, y tell) int { return cmp.Compare(x.reason, y.reason) })
-	return out
+	for _, text := range lines {
+		a.line(2, 4, t(text))
+	}
 }
 
 // closing says in words what the exit code means.
@@ -428,63 +296,6 @@ func (a *auditText) closing() {
 	for _, text := range a.conclusion() {
 		a.line(0, 0, text...)
 	}
-}
-
-func (a *auditText) conclusion() [][]span {
-	s := a.r.Summary
-	exit := a.r.Exit()
-	var head []span
-	n := len(a.deny)
-	var undecided, tolerated []*entry
-	for _, e := range a.unknown {
-		if e.decision == policy.Decision(policy.Error) {
-			undecided = append(undecided, e)
-		} else {
-			tolerated = append(tolerated, e)
-		}
-	}
-	switch exit {
-	case 1:
-		head = []span{st(denied, "Denied"), t(fmt.Sprintf(": %s. Do not install or run %s before you know why (exit 1).",
-			things(a.deny), verb(n, "it", "them")))}
-		if len(undecided) > 0 {
-			head = append(head, t(fmt.Sprintf(" %s could not be checked.", things(undecided))))
-		}
-	case 3:
-		head = []span{t("Nothing is denied, but "), st(unknown, things(undecided)), t(" could not be checked, so there is no answer yet (exit 3).")}
-	default:
-		head = []span{st(bold, "Nothing is denied"), t(" (exit 0).")}
-		if a.o.FailOnWarn && a.r.Warns() {
-			head = []span{st(bold, "Nothing is denied"), t(", and there are warnings, which count here (exit 1).")}
-		}
-	}
-	out := [][]span{head}
-	var rest []string
-	if s.Packages == 0 {
-		rest = append(rest, "There was no package from a registry to look at.")
-	}
-	if len(a.tolerated) > 0 {
-		rest = append(rest, fmt.Sprintf("%s %s checks, and the policy lets %s through.", things(a.tolerated), verb(len(a.tolerated), "fails", "fail"), verb(len(a.tolerated), "it", "them")))
-	}
-	if len(tolerated) > 0 {
-		rest = append(rest, fmt.Sprintf("%s could not be checked, and the policy lets %s through.", things(tolerated), verb(len(tolerated), "it", "them")))
-	}
-	if s.Signed > 0 {
-		rest = append(rest, fmt.Sprintf("%s only the registry's signature: the registry vouches for the bytes, nobody for who built them.",
-			plural(s.Signed, "package carries", "packages carry")))
-	}
-	if s.Unsigned > 0 {
-		rest = append(rest, fmt.Sprintf("%s neither a signature nor provenance: nobody vouches for %s.",
-			plural(s.Unsigned, "package carries", "packages carry"), verb(s.Unsigned, "it", "them")))
-	}
-	if s.Provenance > 0 {
-		rest = append(rest, fmt.Sprintf("For %s it is verified which workflow built %s, not that the workflow was honest.",
-			plural(s.Provenance, "package", "packages"), verb(s.Provenance, "it", "them")))
-	}
-	if len(rest) > 0 {
-		out = append(out, spans(strings.Join(rest, " ")))
-	}
-	return out
 }
 
 // quiet prints one line for each entry that is denied and one for each reason why others could not be
@@ -521,24 +332,6 @@ func styleOf(word string) style {
 		return known
 	}
 	return dim
-}
-
-// things counts entries: "3 packages", "3 packages, 1 of them from no registry".
-func things(entries []*entry) string {
-	others := 0
-	for _, e := range entries {
-		if e.verdict == "" {
-			others++
-		}
-	}
-	text := plural(len(entries), "package", "packages")
-	switch {
-	case others == 0:
-		return text
-	case others == len(entries):
-		return text + " from no registry"
-	}
-	return text + " (" + count(others) + " from no registry)"
 }
 
 // plural writes a count with its noun: "1 package", "1,204 packages".
