@@ -1,7 +1,6 @@
 package inventory
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -44,6 +43,9 @@ func (t *tree) listed(verdicts []verdict) []listed {
 // on disk what it lists: a directory, or a link that leads to where it says. Whatever Options left out is listed
 // all the same. What a package bundles is not, since it comes in that package's tarball.
 func (p *Project) Lists(place string) bool {
+	if d := p.disk(); d != nil {
+		return d.lists(place)
+	}
 	l := p.find(place)
 	return l != nil && !l.bundled && p.unlike(l) == ""
 }
@@ -86,7 +88,8 @@ const maxStrays = 1000
 // use for themselves.
 var installerNotes = map[string]bool{
 	".bin": true, ".package-lock.json": true, // npm
-	".yarn-integrity": true, ".yarn-state.yml": true, ".store": true,
+	".yarn-integrity": true, ".yarn-state.yml": true, ".store": true, ".package-map.json": true, // yarn
+	".bun": true, ".bun-tag": true,
 	".modules.yaml": true, ".pnpm": true, ".pnpm-workspace-state.json": true, ".pnpm-workspace-state-v1.json": true,
 	".cache": true, ".vite": true, ".vite-temp": true, ".vitest": true,
 	".DS_Store": true, "Thumbs.db": true, "desktop.ini": true, // systems
@@ -101,7 +104,10 @@ var installerNotes = map[string]bool{
 //
 // Only a Project that [Open] returned can tell.
 func (p *Project) Strays() []Other {
-	if p.Kind == kindNodeModules {
+	if d := p.disk(); d != nil {
+		return d.found
+	}
+	if p.Kind != kindPackageLock && p.Kind != kindShrinkwrap {
 		return nil
 	}
 	s := &strays{p: p}
@@ -111,11 +117,7 @@ func (p *Project) Strays() []Other {
 			s.modules(joinPath(l.path, nodeModules), l.packaged)
 		}
 	}
-	slices.SortFunc(s.found, func(a, b Other) int { return cmp.Compare(a.Locations[0].Path, b.Locations[0].Path) })
-	if n := len(s.found) - maxStrays; n > 0 {
-		s.found = s.found[:maxStrays]
-		s.add(nodeModules, "%d more that the lockfile does not list", n)
-	}
+	s.sort()
 	return s.found
 }
 

@@ -61,7 +61,8 @@ type Project struct {
 	depth []int32 // per node: edges on its shortest path, -1 for what is extraneous
 	start []int32 // per node: where its shortest path begins
 
-	listed []listed // what the file lists, sorted by path
+	listed []listed     // what the file lists, sorted by path
+	looked func() *disk // what lies on disk; nil where the file says it, or nothing is to be looked at
 }
 
 // A Package is one registry package: whatever was asked for by version, range, tag or alias, wherever
@@ -291,6 +292,12 @@ func Open(name string, opts Options) (*Project, error) {
 		return nil, locate(err, dir)
 	}
 	p.Dir = dir
+	p.lookLater(func() (*Project, error) {
+		if len(opts.Omit) == 0 && len(opts.Workspaces) == 0 {
+			return p, nil
+		}
+		return Open(name, Options{LegacyPeerDeps: opts.LegacyPeerDeps})
+	})
 	return p, nil
 }
 
