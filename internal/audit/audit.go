@@ -10,8 +10,11 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -23,6 +26,7 @@ import (
 
 	"assay/internal/budget"
 	"assay/internal/evidence"
+	"assay/internal/inventory"
 	"assay/internal/npm"
 	"assay/internal/policy"
 	"assay/internal/report"
@@ -41,8 +45,12 @@ type Target struct {
 	Dev       bool
 	Oddity    string // what no package manager writes by itself, see [policy.Policy.Decide]; "" for none
 
-	// Dir is the directory that Locations lie in; "" where they are no directories.
-	Dir string
+	// Dir is the directory of the project; Places are the directories in it, or in zip files, that hold the package's
+	// files, as [inventory.Project.Dirs] has them. Empty: it is not installed. Nil, or Dir "": not looked at.
+	Dir    string
+	Places []string
+	// Resolve returns the place that a package at a place gets for a name, "" for none; nil: none is found.
+	Resolve func(place, name string) string
 	// Listed says whether the lockfile lists a package at a place below Dir, such as
 	// "node_modules/a/node_modules/b", and that is what lies there; nil: none is listed.
 	Listed func(place string) bool
@@ -68,7 +76,7 @@ type Options struct {
 	Offline             bool
 	Deep                bool // attestations are asked for though none are announced
 	Tarballs            bool // tarballs are fetched and hashed
-	Installed           bool // tarballs are compared with what is installed at each target's Locations
+	Installed           bool // tarballs are compared with what is installed at each target's Places
 	StrictTime          bool // the time of publishing is asked for where an expired key leaves it open
 	IncludeAttestations bool // the report lists verified attestations as npm's does
 	KeysFromFile        bool // the registry keys came from the user's file: no registry is asked for its own
@@ -244,7 +252,7 @@ func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, opti
 		Registry: t.Package.Registry,
 		Expected: r.o.Deep || options.Keyless || !r.o.Filter.Empty(),
 	}
-	if r.o.Tarballs || r.o.Installed {
+	if r.o.Tarballs || r.o.Installed && t.onDisk() {
 		req.Tarball = func(document []byte) (string, []string) { return r.tarball(t, document) }
 	}
 	if r.o.IncludeAttestations || r.o.Installed || t.Tarball != nil {
@@ -357,7 +365,7 @@ func (r *Runner) verify(t *Target, ev *evidence.Evidence, rt *registryTrust, opt
 	if t.Tarball != nil {
 		ev.Tarball = t.Tarball
 	}
-	if r.o.Installed && t.Dir != "" {
+	if r.o.Installed && t.Dir != "" && t.Places != nil {
 		ev.Installed = installed(t, ev.Tarball)
 		ev.Lenders, ev.Takers = t.lenders, t.takers
 	}
@@ -367,14 +375,39 @@ func (r *Runner) verify(t *Target, ev *evidence.Evidence, rt *registryTrust, opt
 // installed reads what lies on disk as the package.
 func installed(t *Target, tarball *evidence.Tarball) []evidence.Place {
 	places := []evidence.Place{}
-	for _, location := range t.Locations {
-		if !filepath.IsLocal(location) { // a lockfile's word, and no place of this project
-			places = append(places, evidence.Place{Path: location, Absent: true})
-			continue
-		}
-		places = append(places, evidence.ReadInstalled(location, filepath.Join(t.Dir, filepath.FromSlash(location)), tarball, t.Listed))
+	for _, place := range t.Places {
+		places = append(places, t.read(place, tarball))
 	}
 	return places
+}
+
+// read reads one of the places.
+func (t *Target) read(place string, tarball *evidence.Tarball) evidence.Place {
+	if file, inner, ok := inventory.InZip(place); ok {
+		return evidence.ReadZipped(place, t.path(file), inner, tarball)
+	}
+	return evidence.ReadInstalled(place, t.path(place), tarball, t.Listed)
+}
+
+// path is a place's on this machine.
+func (t *Target) path(place string) string {
+	if place = filepath.FromSlash(place); filepath.IsAbs(place) {
+		return place
+	}
+	return filepath.Join(t.Dir, place)
+}
+
+// onDisk reports whether there is anything at one of the places.
+func (t *Target) onDisk() bool {
+	return t.Dir != "" && slices.ContainsFunc(t.Places, func(place string) bool { return t.exists(place) })
+}
+
+func (t *Target) exists(place string) bool {
+	if file, _, ok := inventory.InZip(place); ok {
+		place = file
+	}
+	_, err := os.Stat(t.path(place))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // tarball says where the tarball is fetched from: where the lockfile says, else where the registry says, on

@@ -2,8 +2,6 @@ package audit
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -12,39 +10,58 @@ import (
 	"assay/internal/verify"
 )
 
-// places finds the targets of a run by where they are installed.
-type places struct{ at map[placeKey]*Target }
+// places finds the targets of a run by where they are installed, and by name.
+type places struct {
+	at    map[placeKey]*Target
+	named map[placeKey][]installation // place is a name
+}
 
-type placeKey struct{ dir, location string }
+type placeKey struct{ dir, place string }
+
+type installation struct {
+	place  string
+	target *Target
+}
 
 // placed returns the targets, each knowing all of them.
 func placed(targets []Target) []Target {
 	targets = slices.Clone(targets)
-	all := &places{at: make(map[placeKey]*Target, len(targets))}
+	all := &places{at: make(map[placeKey]*Target, len(targets)), named: make(map[placeKey][]installation, len(targets))}
 	for i := range targets {
 		t := &targets[i]
 		t.all = all
-		for _, location := range t.Locations {
-			all.at[placeKey{t.Dir, location}] = t
+		for _, place := range t.Places {
+			all.at[placeKey{t.Dir, place}] = t
+			for _, name := range t.names(place) {
+				key := placeKey{t.Dir, name}
+				all.named[key] = append(all.named[key], installation{place, t})
+			}
 		}
 	}
 	return targets
 }
 
-// from finds the dependency that Node.js would find under a name from a package at a location: the nearest that
-// is listed.
-func (p *places) from(dir, location, name string) (where string, t *Target) {
-	for base := location; ; {
-		where = strings.TrimPrefix(base+"/node_modules/"+name, "/")
-		if t := p.at[placeKey{dir, where}]; t != nil {
-			return where, t
+// names are those that a package at a place may be found under: its own, and where it has another one there, that.
+func (t *Target) names(place string) []string {
+	const modules = "/node_modules/"
+	names := []string{t.Package.ID.Name}
+	if i := strings.LastIndex("/"+place, modules); i >= 0 {
+		if alias := place[i+len(modules)-1:]; alias != names[0] {
+			names = append(names, alias)
 		}
-		if base == "" {
-			return "", nil
-		}
-		i := strings.LastIndex("/"+base, "/node_modules/")
-		base = base[:max(0, i-1)]
 	}
+	return names
+}
+
+// from finds the dependency that a package finds under a name from one of its places.
+func (p *places) from(t *Target, place, name string) (where string, found *Target) {
+	if t.Resolve == nil {
+		return "", nil
+	}
+	if where = t.Resolve(place, name); where == "" {
+		return "", nil
+	}
+	return where, p.at[placeKey{t.Dir, where}]
 }
 
 // relatives returns the target with what other packages of the run have that may explain why its files on disk
@@ -72,17 +89,17 @@ func (r *Runner) relatives(ctx context.Context, t *Target, out *verify.Outcome) 
 		return nil
 	}
 	related := *t
-	for _, location := range t.Locations {
+	for _, place := range t.Places {
 		for _, name := range optional {
-			where, lender := t.all.from(t.Dir, location, name)
-			if lender == nil || lender == t || !onDisk(t.Dir, where) {
+			where, lender := t.all.from(t, place, name)
+			if lender == nil || lender == t || !t.exists(where) {
 				continue // as those for other platforms
 			}
 			if tarball := r.verified(ctx, lender); tarball != nil {
 				related.lenders = append(related.lenders, evidence.Relative{Name: name, Files: tarball.Files})
 			}
 		}
-		if taker, ok := r.taker(ctx, t, location); ok {
+		if taker, ok := r.taker(ctx, t, place); ok {
 			related.takers = append(related.takers, taker)
 		}
 	}
@@ -94,41 +111,37 @@ func (r *Runner) relatives(ctx context.Context, t *Target, out *verify.Outcome) 
 
 // taker reads the commands, as they are on disk, of the package that asks for this one, if it does so as an
 // optional dependency. Of several the one counts that the path to this one leads over.
-func (r *Runner) taker(ctx context.Context, t *Target, location string) (evidence.Relative, bool) {
-	const modules = "/node_modules/"
-	at := strings.LastIndex("/"+location, modules)
-	if at < 0 || len(t.Path) < 2 {
+func (r *Runner) taker(ctx context.Context, t *Target, place string) (evidence.Relative, bool) {
+	if len(t.Path) < 2 {
 		return evidence.Relative{}, false
 	}
-	name := location[at+len(modules)-1:]
 	asks := t.Path[len(t.Path)-2]
-	where, taker := t.all.from(t.Dir, location, asks)
-	if taker == nil || taker == t || !onDisk(t.Dir, where) {
-		return evidence.Relative{}, false
-	}
-	if found, _ := t.all.from(t.Dir, where, name); found != location {
-		return evidence.Relative{}, false
-	}
-	tarball := r.verified(ctx, taker)
-	if tarball == nil || !slices.Contains(tarball.OptionalDependencies(), name) {
-		return evidence.Relative{}, false
-	}
-	place := evidence.ReadInstalled(where, filepath.Join(t.Dir, filepath.FromSlash(where)), tarball, taker.Listed)
-	files := map[string]evidence.File{}
-	for _, command := range tarball.Commands() {
-		if f, ok := place.Files[command]; ok {
-			files[command] = f
+	for _, by := range t.all.named[placeKey{t.Dir, asks}] {
+		at, taker := by.place, by.target
+		if taker == t || !taker.exists(at) {
+			continue
+		}
+		for _, name := range t.names(place) {
+			if found, _ := t.all.from(taker, at, name); found != place {
+				continue
+			}
+			tarball := r.verified(ctx, taker)
+			if tarball == nil || !slices.Contains(tarball.OptionalDependencies(), name) {
+				continue
+			}
+			read := taker.read(at, tarball)
+			files := map[string]evidence.File{}
+			for _, command := range tarball.Commands() {
+				if f, ok := read.Files[command]; ok {
+					files[command] = f
+				}
+			}
+			if len(files) > 0 {
+				return evidence.Relative{Name: asks, Files: files}, true
+			}
 		}
 	}
-	return evidence.Relative{Name: asks, Files: files}, len(files) > 0
-}
-
-func onDisk(dir, location string) bool {
-	if !filepath.IsLocal(location) {
-		return false
-	}
-	_, err := os.Stat(filepath.Join(dir, filepath.FromSlash(location)))
-	return err == nil
+	return evidence.Relative{}, false
 }
 
 // verified fetches a target's tarball and returns it, with its files, if it is the one that the registry and the

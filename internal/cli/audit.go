@@ -102,7 +102,11 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		}
 		graphs = append(graphs, graph{p, len(targets), len(others)})
 		for i := range p.Packages {
-			targets = append(targets, s.target(p, i))
+			t := s.target(p, i)
+			if f.installed {
+				t.Places = p.Dirs(i)
+			}
+			targets = append(targets, t)
 		}
 		for i := range p.Others {
 			o := other(&p.Others[i], s.policy)
@@ -236,7 +240,7 @@ func (s *session) target(project *inventory.Project, i int) audit.Target {
 			ID: npm.ID{Name: p.Name, Version: p.Version}, Registry: base,
 			Lockfile: true, Integrity: p.Integrity, Resolved: p.Resolved,
 		},
-		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir, Listed: project.Lists,
+		Path: project.Path(i), Direct: p.Direct, Dev: p.Dev, Dir: project.Dir, Listed: project.Lists, Resolve: project.Resolve,
 	}
 	t.Locations, t.File, t.Line = places(p.Locations)
 	t.Oddity = p.Oddity
