@@ -8,11 +8,13 @@ import (
 	"strings"
 
 	"assay/internal/policy"
+	"assay/internal/publisher"
 	"assay/internal/verify"
 )
 
 // An entry is one package or other dependency with what there is to say of it, escaped.
 type entry struct {
+	name     string // "left-pad", not escaped
 	spec     string // "left-pad@1.3.0"
 	file     string // "package-lock.json"
 	place    string // "package-lock.json:12", else "node_modules/left-pad", else ""
@@ -23,6 +25,8 @@ type entry struct {
 	verdict  verify.Verdict
 	issues   []issue
 	unbound  bool
+	// publisher is nil where none is verified.
+	publisher *publisher.Publisher
 }
 
 // An issue is one reason why an entry is where it is: a check that ended badly, or a rule that spoke.
@@ -53,7 +57,7 @@ const npmRegistry = "https://registry.npmjs.org"
 
 func packageEntry(p *Package) *entry {
 	e := &entry{
-		spec: EscapeASCII(p.Name + "@" + p.Version), file: Escape(p.File),
+		name: p.Name, spec: EscapeASCII(p.Name + "@" + p.Version), file: Escape(p.File), publisher: p.Publisher,
 		decision: p.Decision, verdict: p.Verdict, why: why(p.Path, p.Direct, p.Dev),
 		place:   place(p.File, p.Line, p.Locations),
 		unbound: p.Bound == "none" && (p.Verdict == verify.Provenance || p.Verdict == verify.Signed),
@@ -70,7 +74,7 @@ func packageEntry(p *Package) *entry {
 
 func otherEntry(o *Other) *entry {
 	e := &entry{
-		spec: EscapeASCII(o.Name), file: Escape(o.File), from: EscapeASCII(o.Resolved),
+		name: o.Name, spec: EscapeASCII(o.Name), file: Escape(o.File), from: EscapeASCII(o.Resolved),
 		decision: o.Decision, place: place(o.File, o.Line, o.Locations),
 	}
 	if o.Version != "" {
@@ -170,6 +174,9 @@ func why(path []string, direct, dev bool) string {
 	for i, name := range path {
 		if len(path) > maxWhy && i == maxWhy/2 {
 			parts = append(parts, "("+count(len(path)-maxWhy)+" more)")
+		}
+		if name == "…" { // the inventory left some out
+			name = "..."
 		}
 		if len(path) <= maxWhy || i < maxWhy/2 || i >= len(path)-maxWhy/2 {
 			parts = append(parts, EscapeASCII(name))

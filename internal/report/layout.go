@@ -46,7 +46,8 @@ const (
 type printer struct {
 	w     *bufio.Writer
 	color bool
-	width int // columns; 0: lines are not wrapped
+	width int    // columns; 0: lines are not wrapped
+	hang  string // what a wrapped line begins with instead of spaces; as wide as it is indented
 }
 
 func newPrinter(w io.Writer, o TextOptions) *printer {
@@ -121,7 +122,7 @@ func (p *printer) item(first int, lead []span, rest int, text ...span) {
 
 // paragraph is item within the given columns; 0: as long as it takes.
 func (p *printer) paragraph(limit, first int, lead []span, rest int, text []span) {
-	if limit > 0 {
+	if limit > 0 && p.hang == "" {
 		first, rest = min(first, limit/2), min(rest, limit/2) // leave room to read in
 	}
 	p.spaces(first)
@@ -144,8 +145,7 @@ func (p *printer) paragraph(limit, first int, lead []span, rest int, text []span
 			need++
 		}
 		if limit > 0 && column+need > limit && column > begin {
-			p.w.WriteByte('\n')
-			p.spaces(rest)
+			p.wrap(rest)
 			column, begin, space = rest, rest, false
 		}
 		if space {
@@ -169,8 +169,7 @@ func (p *printer) hard(s span, limit, column, begin, rest int) (int, int) {
 			n, w = fit(text, limit-column)
 			if n == 0 { // not even one character is left on this line
 				if column > begin {
-					p.w.WriteByte('\n')
-					p.spaces(rest)
+					p.wrap(rest)
 					column, begin = rest, rest
 					continue
 				}
@@ -184,6 +183,16 @@ func (p *printer) hard(s span, limit, column, begin, rest int) (int, int) {
 		text = text[n:]
 	}
 	return column, begin
+}
+
+// wrap begins a further line of a paragraph.
+func (p *printer) wrap(rest int) {
+	p.w.WriteByte('\n')
+	if p.hang != "" {
+		p.put(st(dim, p.hang))
+		return
+	}
+	p.spaces(rest)
 }
 
 // put writes one span that stays on its line.
