@@ -129,6 +129,7 @@ type disk struct {
 	pnp    map[string]map[string]string
 	work   map[string]tenant // directories of the project itself
 	stores []string          // stores that were read
+	bins   []string          // directories of commands, looked at when all packages are known
 	told   map[string]bool   // places that were told of
 }
 
@@ -245,6 +246,9 @@ func (d *disk) look() {
 	}
 	for _, store := range d.stores {
 		d.storeLinks(store)
+	}
+	for _, where := range d.bins {
+		d.commands(where)
 	}
 	d.compareAsked()
 	for i := range d.dirs {
@@ -380,9 +384,7 @@ func (d *disk) modules(in string, by tenant, bundled map[string]bool, depth int)
 		place, name := joinPath(where, e.Name()), e.Name()
 		switch {
 		case name == ".bin":
-			if own {
-				d.commands(place)
-			}
+			d.bins = append(d.bins, place)
 		case installerNotes[name], strings.HasPrefix(name, ".") && !own:
 		case strings.HasPrefix(name, "@") && e.IsDir():
 			for _, e := range d.list(place) {

@@ -226,7 +226,7 @@ func (d *disk) storeLinks(where string) {
 			place := modules + "/" + e.Name()
 			switch name := e.Name(); {
 			case name == ".bin":
-				d.commands(place)
+				d.bins = append(d.bins, place)
 			case e.Type()&fs.ModeSymlink != 0:
 				d.link(place, name, by)
 			case strings.HasPrefix(name, "@") && e.IsDir():

@@ -188,8 +188,11 @@ func (c *tarballFiles) loadedBefore(name string) {
 	}
 }
 
-// inModules reports whether a path leads into a node_modules, where Node.js looks for packages.
-func inModules(name string) bool { return strings.Contains("/"+name+"/", "/node_modules/") }
+// inModules reports whether a path leads into a node_modules, where Node.js looks for packages. node_modules/.tmp is
+// the directory for temporary files that pnpm gives to install scripts (@pnpm/npm-lifecycle), and no package's.
+func inModules(name string) bool {
+	return strings.Contains("/"+strings.TrimPrefix(name, "node_modules/.tmp/")+"/", "/node_modules/")
+}
 
 // inPlace names the first few files, and where.
 func inPlace(p *evidence.Place, names []string) string {
