@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"path"
 	"slices"
 	"strings"
 
@@ -20,6 +21,28 @@ type auditText struct {
 	others          []*entry // of Report.Others, in that order
 	deny, tolerated []*entry
 	unknown, warn   []*entry
+	at              map[*entry]position
+}
+
+// A position is the place in a file that an entry stands at, as forms for machines name it.
+type position struct {
+	file string // from the root of the repository where it lies in it, with slashes; never empty, hostile
+	line int    // from 1
+}
+
+// positionOf is where a package or another dependency stands. One that no file holds stands where it lies, and one
+// that was asked for by name at the top of the manifest that may ask for it: forges show nothing without a place.
+func positionOf(o TextOptions, file string, line int, locations []string) position {
+	if file == "" && len(locations) > 0 {
+		file, line = locations[0], 1
+	}
+	if file == "" {
+		file, line = "package.json", 1
+	}
+	if !path.IsAbs(file) {
+		file = path.Join(o.Root, file)
+	}
+	return position{file, max(line, 1)}
 }
 
 func newAuditText(w io.Writer, r *Report, o TextOptions) *auditText {
