@@ -29,6 +29,8 @@ type auditFlags struct {
 	tarballs            bool
 	installed           bool
 	includeAttestations bool
+	tree                bool
+	why                 string
 }
 
 func newAudit(env Environment) *cobra.Command {
@@ -56,6 +58,8 @@ credentials that .npmrc has for it; Sigstore's trust root is fetched from its pu
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
 	fl.BoolVar(&f.installed, "installed", false, "compare the files in node_modules with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
+	fl.BoolVar(&f.tree, "tree", false, "print who asks for what, with verdicts and publishers")
+	fl.StringVar(&f.why, "why", "", "print why the package of this `NAME` is there: all ways to it, shortest first")
 	fl.BoolVar(&f.includeAttestations, "include-attestations", false, "list verified attestations in the JSON report, as npm does")
 	return cmd
 }
@@ -68,6 +72,13 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		if !slices.Contains([]string{"dev", "optional", "peer"}, o) {
 			return usagef("for example --omit dev", "--omit %q is not dev, optional or peer", o)
 		}
+	}
+	asksWhy := cmd.Flags().Changed("why")
+	switch {
+	case f.tree && asksWhy:
+		return usagef("one at a time", "--tree and --why exclude one another")
+	case (f.tree || asksWhy) && f.format != "text":
+		return usagef("--report "+f.format+"=FILE writes that report beside the text", "--tree and --why print text, and --format is %s", f.format)
 	}
 	if len(args) == 0 {
 		args = []string{"."}
@@ -120,6 +131,11 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		}
 		subjects = append(subjects, subject(env, p))
 	}
+	if asksWhy { // before anything is asked of the network
+		if err := s.named(f.why, targets, others, graphs); err != nil {
+			return err
+		}
+	}
 	options := s.auditOptions(policy.Filter{})
 	options.Tarballs, options.Installed = f.tarballs, f.installed
 	options.IncludeAttestations = f.includeAttestations
@@ -139,7 +155,33 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	rep.Notes = append(rep.Notes, s.notes...)
 	rep.Projects = s.projects(rep, graphs)
 	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
-	return s.finish(rep, o, func(w io.Writer) error { return formats[f.format](w, rep, o) })
+	write := func(w io.Writer) error { return formats[f.format](w, rep, o) }
+	switch {
+	case f.tree:
+		write = func(w io.Writer) error { return report.WriteTree(w, rep, o) }
+	case asksWhy:
+		write = func(w io.Writer) error { return report.WriteWhy(w, rep, f.why, o) }
+	}
+	return s.finish(rep, o, write)
+}
+
+// named refuses a name that nothing in the projects has.
+func (s *session) named(name string, targets []audit.Target, others []report.Other, graphs []graph) error {
+	rep := &report.Report{Packages: make([]report.Package, len(targets)), Others: others}
+	for i, t := range targets {
+		rep.Packages[i] = report.Package{Name: t.Package.ID.Name, Version: t.Package.ID.Version, Target: i}
+	}
+	rep.Projects = s.projects(rep, graphs)
+	err := report.WriteWhy(io.Discard, rep, name, report.TextOptions{})
+	var unknown *report.UnknownNameError
+	if !errors.As(err, &unknown) {
+		return err
+	}
+	hint := "assay audit --tree shows what there is"
+	if len(unknown.Near) > 0 {
+		hint = "is it " + strings.Join(unknown.Near, " or ") + "?"
+	}
+	return usagef(hint, "%w", err)
 }
 
 // inventoryHint is what to do about a project that could not be read.
