@@ -1,6 +1,9 @@
 package inventory
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
 // A format is one way to write down what a project uses.
 type format struct {
@@ -32,6 +35,22 @@ var formats = []format{
 	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), nil},
 	{"spdx", nil, holds(`"spdxVersion"`, "SPDXVersion:"), nil},
 	{kindNodeModules, []string{hiddenLockfile, nodeModules}, nil, readNodeModules},
+}
+
+// manager is the package manager that writes a format, such as "yarn"; "" for node_modules and for SBOMs.
+func (f *format) manager() string {
+	switch f.kind {
+	case kindShrinkwrap, kindPackageLock:
+		return "npm"
+	case kindNodeModules:
+		return ""
+	}
+	for _, m := range []string{"yarn", "pnpm", "bun"} {
+		if strings.HasPrefix(f.kind, m) {
+			return m
+		}
+	}
+	return ""
 }
 
 // holds returns a test for a format that shows one of the marks near its beginning.

@@ -396,19 +396,32 @@ func (s *source) find(name string) (*format, string, error) {
 		}
 		return nil, "", &NotFoundError{name, looked}
 	}
+	var demanded string
+	if found[0].kind != kindNodeModules {
+		demanded = s.demandedManager()
+		// Of several lockfiles the one counts whose package manager package.json demands.
+		first := slices.IndexFunc(found, func(f *format) bool { return f.manager() == demanded })
+		if first > 0 && demanded != "" {
+			f, file := found[first], files[first]
+			found = slices.Insert(slices.Delete(found, first, first+1), 0, f)
+			files = slices.Insert(slices.Delete(files, first, first+1), 0, file)
+		}
+	}
 	for i, file := range files[1:] {
 		if found[i+1].kind == kindNodeModules {
 			continue
 		}
 		s.warnings = append(s.warnings, Warning{
 			Code: "lockfile-ignored", File: file,
-			Message: fmt.Sprintf("%s is not read: %s counts", file, files[0]),
+			Message:  fmt.Sprintf("%s is not read: %s counts", file, files[0]),
+			Doubtful: found[i+1].manager() != found[0].manager() && demanded != found[0].manager(),
 		})
 	}
-	if len(found) > 0 && found[0].kind != kindNodeModules {
-		if err := s.compareManagers(found, files); err != nil {
-			return nil, "", err
-		}
+	if m := found[0].manager(); m != "" && found[0].read != nil && demanded != m && demanded != "" {
+		s.warnings = append(s.warnings, Warning{
+			Code: "other-manager", File: files[0], Doubtful: true,
+			Message: fmt.Sprintf("package.json demands the package manager %s, which does not install what %s lists", quoteShort(demanded), files[0]),
+		})
 	}
 	if found[0].read == nil {
 		return nil, "", &UnsupportedError{files[0], found[0].kind}
@@ -416,32 +429,14 @@ func (s *source) find(name string) (*format, string, error) {
 	return found[0], files[0], nil
 }
 
-// compareManagers looks for signs that another package manager than npm installs the project: a
-// lockfile made for npm that lies beside the one in use would make an audit of what nobody installs.
-// An *UnsupportedError names the lockfile of the package manager that package.json demands.
-func (s *source) compareManagers(found []*format, files []string) error {
+// demandedManager is the package manager that package.json demands, "" for none. A lockfile of another that lies
+// beside the one in use would make an audit of what nobody installs.
+func (s *source) demandedManager() string {
 	m, err := s.manifest("")
 	if err != nil || m == nil {
-		m = &manifest{} // where package.json is broken, reading it later says so
+		return "" // where package.json is broken, reading it later says so
 	}
-	named := m.manager == "" || m.manager == "npm"
-	for i, f := range found {
-		if f.kind == m.manager && f.read == nil {
-			return &UnsupportedError{files[i], f.kind}
-		}
-	}
-	for i := range s.warnings {
-		w := &s.warnings[i]
-		rival := slices.Index(files, w.File)
-		w.Doubtful = w.Code == "lockfile-ignored" && found[rival].read == nil && m.manager != "npm"
-	}
-	if !named && found[0].read != nil {
-		s.warnings = append(s.warnings, Warning{
-			Code: "other-manager", File: files[0], Doubtful: true,
-			Message: fmt.Sprintf("package.json demands the package manager %s, which does not install what %s lists", quoteShort(m.manager), files[0]),
-		})
-	}
-	return nil
+	return m.manager
 }
 
 // findFile tells a format by a file's name, else by what it begins with.
