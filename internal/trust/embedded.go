@@ -1,7 +1,9 @@
 package trust
 
 import (
+	"crypto/sha256"
 	"embed"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -13,7 +15,7 @@ import (
 // embeddedFiles holds the start of trust: see refresh_embedded.go for where it comes from. Nothing of it is
 // read before it is needed.
 //
-//go:embed embedded/source.json embedded/trusted_root.json embedded/keys.json embedded/roots/*.json
+//go:embed embedded/source.json embedded/earlier.json embedded/trusted_root.json embedded/keys.json embedded/roots/*.json
 var embeddedFiles embed.FS
 
 // embeddedRoots returns the embedded TUF roots in ascending order of version. The last one is where refreshes
@@ -34,6 +36,22 @@ var embeddedRoots = sync.OnceValue(func() [][]byte {
 	})
 	return roots
 })
+
+// embeddedEarlier lists, by name, the digests of files that earlier releases carried: evidence that they collected
+// rests on those.
+var embeddedEarlier = sync.OnceValue(func() map[string][]string {
+	var earlier map[string][]string
+	if err := json.Unmarshal(embeddedFile("earlier.json"), &earlier); err != nil {
+		panic(fmt.Sprintf("embedded trust: %v", err)) // part of the program
+	}
+	return earlier
+})
+
+// digestOf is the hex SHA-256 of data.
+func digestOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
 
 func embeddedFile(name string) []byte {
 	data, err := embeddedFiles.ReadFile("embedded/" + name)

@@ -8,13 +8,15 @@
 //
 // Roots are added and never removed: an evidence archive that an earlier release wrote is checked from the
 // root which that release embedded. A new root is only added if the older ones lead to it by TUF's rules,
-// each version signed by a threshold of the version before it; older releases of the package fill the gaps.
+// each version signed by a threshold of the version before it; older releases of the package fill the gaps. For the
+// same reason earlier.json keeps the digests of the other files that are replaced.
 package main
 
 import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,6 +126,9 @@ func run(dir string) error {
 		}
 		files[name] = latest.Targets[target]
 	}
+	if files["earlier.json"], err = addEarlier(dir, files); err != nil {
+		return err
+	}
 	for n, data := range roots {
 		files[filepath.Join("roots", strconv.FormatInt(n, 10)+".json")] = data
 	}
@@ -134,6 +139,31 @@ func run(dir string) error {
 	}
 	log.Printf("%s@%s: roots %d to %d", npmPackage, info.Version, oldest(roots), newest)
 	return nil
+}
+
+// addEarlier returns earlier.json with the digests of those files in dir that are about to be replaced.
+func addEarlier(dir string, files map[string][]byte) ([]byte, error) {
+	earlier := map[string][]string{}
+	data, err := os.ReadFile(filepath.Join(dir, "earlier.json"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	} else if err == nil {
+		if err := json.Unmarshal(data, &earlier); err != nil {
+			return nil, fmt.Errorf("reading earlier.json: %w", err)
+		}
+	}
+	for _, name := range []string{"keys.json", "trusted_root.json"} {
+		old, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return nil, err
+		}
+		sum := fmt.Sprintf("%x", sha256.Sum256(old))
+		if err == nil && !bytes.Equal(old, files[name]) && !slices.Contains(earlier[name], sum) {
+			earlier[name] = append(earlier[name], sum)
+		}
+	}
+	data, err = json.MarshalIndent(earlier, "", "  ")
+	return append(data, '\n'), err
 }
 
 // fetchSeeds has npm download one version of the package, integrity checked, and reads its seeds.json.
