@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"assay/internal/budget"
 	"assay/internal/npm"
 )
 
@@ -49,6 +50,12 @@ type CollectorOptions struct {
 	Explain   func(error) Fault // reads a Fetcher's errors; nil: by their methods Reason and NotFound
 	Lifetimes Lifetimes
 	Now       func() time.Time // nil: time.Now
+
+	// Archive answers every question by itself, without Fetcher and Store; nil: there is none.
+	Archive *Archive
+	// Recorder is told of everything that is handed out. No result is then taken from the Store in place of the
+	// evidence that it rests on.
+	Recorder *Recorder
 }
 
 // A Collector gathers evidence, with as few requests as the questions allow. It is safe for concurrent use.
@@ -71,6 +78,9 @@ type Collector struct {
 	explain  func(error) Fault
 	lifetime Lifetimes
 	now      func() time.Time
+	archive  *Archive
+	big      *budget.Pool // for the archive's large pieces
+	recorder *Recorder
 
 	keyFlights, packuments flights
 	mu                     sync.Mutex
@@ -86,6 +96,12 @@ func NewCollector(o CollectorOptions) *Collector {
 		lifetime: o.Lifetimes.withDefaults(),
 		now:      o.Now,
 		keys:     make(map[string]Answer),
+		archive:  o.Archive,
+		big:      budget.NewPool(1),
+		recorder: o.Recorder,
+	}
+	if c.archive != nil {
+		c.fetcher, c.store = nil, nil
 	}
 	if c.explain == nil {
 		c.explain = explain
@@ -192,6 +208,22 @@ func (r *recall) expected(req *Request, announced bool) bool {
 // Collect gathers what a request asks for. Trouble with the package is part of the evidence, never an
 // error: an answer that could not be had is Unavailable. Keys are not among it, see [Collector.Keys].
 func (c *Collector) Collect(ctx context.Context, req Request) *Evidence {
+	var ev *Evidence
+	if c.archive != nil {
+		ev = c.archive.collect(ctx, c.big, req)
+	} else {
+		ev = c.collect(ctx, req)
+	}
+	if c.recorder != nil {
+		c.recorder.collected(req, ev)
+	}
+	return ev
+}
+
+// Replays reports whether the collector answers out of an archive.
+func (c *Collector) Replays() bool { return c.archive != nil }
+
+func (c *Collector) collect(ctx context.Context, req Request) *Evidence {
 	ev := &Evidence{ID: req.ID, Registry: req.Registry, Authenticated: true}
 	old := c.recall(req.subject())
 	next := entry{subject: req.subject()}
@@ -320,7 +352,7 @@ func (c *Collector) tarball(ctx context.Context, req *Request, old *recall, ev *
 
 // keep makes of a tarball what an index entry holds of it, time and manifest aside.
 func (t *Tarball) keep() *keptTarball {
-	k := &keptTarball{url: t.URL, size: t.Size, hasManifest: t.Manifest != nil, problem: t.Problem}
+	k := &keptTarball{url: t.URL, size: t.Size, hasManifest: t.Manifest != nil, problem: t.Problem, gyp: t.Gyp}
 	for i, d := range t.digests() {
 		k.digests[i] = *d
 	}
@@ -367,6 +399,17 @@ func (c *Collector) packument(ctx context.Context, req *Request, ev *Evidence) A
 // are authenticated, always. What the keys are worth is not decided here: that the registry was named by
 // somebody who may, for one thing.
 func (c *Collector) Keys(ctx context.Context, registry string) Answer {
+	if c.archive != nil {
+		return c.archive.keys(ctx, c.big, registry)
+	}
+	a := c.askKeys(ctx, registry)
+	if c.recorder != nil {
+		c.recorder.asked(registry, a)
+	}
+	return a
+}
+
+func (c *Collector) askKeys(ctx context.Context, registry string) Answer {
 	return c.keyFlights.do(ctx, registry, func() Answer {
 		c.mu.Lock()
 		a, ok := c.keys[registry]
@@ -479,7 +522,7 @@ func (c *Collector) cached(k kept) (a Answer, ok bool) {
 }
 
 func (c *Collector) cachedTarball(k *keptTarball) (*Tarball, bool) {
-	t := &Tarball{URL: k.url, Size: k.size, Problem: k.problem}
+	t := &Tarball{URL: k.url, Size: k.size, Problem: k.problem, Gyp: k.gyp}
 	for i, d := range t.digests() {
 		*d = k.digests[i]
 	}

@@ -32,7 +32,7 @@ type Query struct {
 // only if [Collector.Collect] would need no request either and everything it would take from the cache is
 // authenticated: so a row is never older, and never rests on less, than the evidence would.
 func (c *Collector) Lookup(q Query) (value []byte, ok bool) {
-	if c.store == nil || !c.store.Keyed() || q.Fresh {
+	if c.recorder != nil || c.store == nil || !c.store.Keyed() || q.Fresh {
 		return nil, false
 	}
 	old := c.recall(q.subject())

@@ -1,0 +1,286 @@
+package evidence
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"assay/internal/budget"
+)
+
+// bigPiece is the size in bytes from which on pieces are read one at a time.
+const bigPiece = 1 << 20
+
+// collect answers a request out of the archive as the [Collector] would that recorded it.
+func (a *Archive) collect(ctx context.Context, big *budget.Pool, req Request) *Evidence {
+	ev := &Evidence{ID: req.ID, Registry: req.Registry, Authenticated: true}
+	p := a.packages[req.subject()]
+	if p == nil {
+		ev.Document = notInArchive()
+		return ev
+	}
+	ev.FromCache, ev.Authenticated = p.Unauthenticated, !p.Unauthenticated
+	r := &replay{ctx, a, big}
+	ev.Document = r.answer(p.Document)
+	for _, e := range p.Earlier {
+		was := Earlier{At: e.At}
+		was.Document, was.Attestations = r.optional(e.Document), r.optional(e.Attestations)
+		if was.Document != nil || was.Attestations != nil {
+			ev.Earlier = append(ev.Earlier, was)
+		}
+	}
+	if ev.Document.State != Served {
+		return ev
+	}
+	switch {
+	case p.Attestations.state() == Served, glance(ev.Document.Body)&announces != 0, req.Expected:
+		ev.Attestations = r.answer(p.Attestations)
+	case p.Attestations.state() != NotAsked && len(p.Earlier) > 0: // earlier answers were the reason to ask
+		ev.Attestations = r.answer(p.Attestations)
+	}
+	if req.Tarball != nil {
+		if url, digests := req.Tarball(ev.Document.Body); url != "" {
+			ev.Tarball = r.tarball(p, url, digests)
+		}
+	}
+	if req.WantPackument {
+		ev.Packument = notInArchive()
+		if m := a.packuments[subject{registry: req.Registry, name: req.ID.Name}]; m != nil {
+			ev.Packument = r.answer(m.Document)
+		}
+	}
+	return ev
+}
+
+// keys answers for a registry's own keys.
+func (a *Archive) keys(ctx context.Context, big *budget.Pool, registry string) Answer {
+	k := a.registries[registry]
+	if k == nil {
+		return notInArchive()
+	}
+	r := &replay{ctx, a, big}
+	return r.answer(k.Keys)
+}
+
+const notInArchiveDetail = "the evidence archive does not hold it: whoever made it did not ask"
+
+func notInArchive() Answer {
+	return Answer{State: Unavailable, Reason: ReasonNotInArchive, Detail: notInArchiveDetail}
+}
+
+// A replay reads pieces for one request.
+type replay struct {
+	ctx context.Context
+	a   *Archive
+	big *budget.Pool
+}
+
+func (r *replay) bytes(p pieceRef) ([]byte, error) {
+	if holder := budget.From(r.ctx); p.Size > bigPiece && holder != nil {
+		if err := holder.Wait(r.ctx, r.big); err != nil {
+			return nil, err
+		}
+	}
+	return r.a.pieces.get(p)
+}
+
+// optional returns what earlier runs were served; what cannot be read is not there.
+func (r *replay) optional(p *pieceRef) []byte {
+	if p == nil {
+		return nil
+	}
+	b, err := r.bytes(*p)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func (r *replay) answer(k archivedAnswer) Answer {
+	a := Answer{State: k.state(), URL: k.URL, Status: k.Status, Reason: k.Reason, Detail: k.Detail, At: k.At}
+	switch a.State {
+	case NotAsked:
+		return notInArchive()
+	case Served:
+		var err error
+		if a.Body, err = r.bytes(*k.Body); err != nil {
+			return Answer{State: Unavailable, Reason: ReasonNotInArchive, Detail: err.Error()}
+		}
+	}
+	return a
+}
+
+func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarball {
+	missing := func(detail string) *Tarball {
+		return &Tarball{URL: url, Reason: ReasonNotInArchive, Detail: detail}
+	}
+	i := slices.IndexFunc(p.Tarballs, func(t archivedTarball) bool { return t.URL == url })
+	if i < 0 {
+		return missing(notInArchiveDetail)
+	}
+	k := &p.Tarballs[i]
+	t := &Tarball{URL: url, Size: k.Size, Problem: k.Problem, Reason: k.Reason, Detail: k.Detail}
+	if k.Reason != "" {
+		return t
+	}
+	for i, d := range t.digests() {
+		*d, _ = hex.DecodeString(*k.digests()[i]) // it was checked when it was read
+		if len(*d) == 0 {
+			*d = nil
+		}
+	}
+	for _, name := range digests {
+		if i := digestIndex(name); i >= 0 && *t.digests()[i] == nil {
+			return missing("the evidence archive does not hold the tarball's " + name)
+		}
+	}
+	if k.Manifest != nil {
+		b, err := r.bytes(*k.Manifest)
+		if err != nil {
+			return missing(err.Error())
+		}
+		t.Manifest = b
+	}
+	if k.Files != nil && slices.Contains(digests, WithFiles) {
+		b, err := r.bytes(*k.Files)
+		if err == nil {
+			t.Files, err = parseFiles(b)
+		}
+		if err != nil {
+			return missing("the list of files of the tarball: " + err.Error())
+		}
+	} else if slices.Contains(digests, WithFiles) && (t.Problem == "" || t.Problem == ProblemTrailing || t.Problem == ProblemManifestMissing || t.Problem == ProblemManifestTwice) {
+		return missing("the evidence archive does not hold the list of files of the tarball")
+	}
+	return t
+}
+
+// parseFiles reads what filesOf lists.
+func parseFiles(b []byte) (map[string]File, error) {
+	var list []archivedFile
+	if err := json.Unmarshal(b, &list); err != nil {
+		return nil, err
+	}
+	files := make(map[string]File, len(list))
+	for _, a := range list {
+		f := File{Size: a.Size}
+		path := a.Path
+		if h, ok := strings.CutPrefix(path, "hex:"); ok {
+			raw, err := hex.DecodeString(h)
+			if err != nil {
+				return nil, fmt.Errorf("the path %.100q: %w", path, err)
+			}
+			path = string(raw)
+		}
+		for text, to := range map[string]*[32]byte{a.SHA256: &f.SHA256, a.Shebang: &f.Shebang} {
+			if d, err := hex.DecodeString(text); err != nil || len(d) != len(to) && text != "" {
+				return nil, fmt.Errorf("the digest %.100q", text)
+			} else {
+				copy(to[:], d)
+			}
+		}
+		if _, twice := files[path]; twice {
+			return nil, fmt.Errorf("the path %.100q stands twice", path)
+		}
+		files[path] = f
+	}
+	return files, nil
+}
+
+// At is when the last of the archive's answers arrived, UTC, as whoever made it says.
+func (a *Archive) At() time.Time { return a.index.At }
+
+// Named reports whether whoever made the archive named a registry, rather than only the project.
+func (a *Archive) Named(registry string) bool {
+	r := a.registries[registry]
+	return r != nil && r.Named
+}
+
+// Registries returns the registries that the archive has evidence from for a package's name, in order.
+func (a *Archive) Registries(name string) []string { return a.names[name] }
+
+// Versions returns the versions of a package of a registry that the archive has evidence about, in the order of bytes.
+func (a *Archive) Versions(registry, name string) []string {
+	var versions []string
+	for i := range a.index.Packages {
+		if p := &a.index.Packages[i]; p.Registry == registry && p.Name == name {
+			versions = append(versions, p.Version)
+		}
+	}
+	return versions
+}
+
+// RegistryKeys returns the answers of registries about their own keys, by registry; only those that were served.
+func (a *Archive) RegistryKeys() (map[string][]byte, error) {
+	keys := map[string][]byte{}
+	for i := range a.index.Registries {
+		r := &a.index.Registries[i]
+		if r.Keys.Body == nil {
+			continue
+		}
+		b, err := a.pieces.get(*r.Keys.Body)
+		if err != nil {
+			return nil, err
+		}
+		keys[r.Registry] = b
+	}
+	return keys, nil
+}
+
+// Trust returns the trust that the archive's evidence was judged by.
+func (a *Archive) Trust() (ArchivedTrust, error) {
+	var first error
+	get := func(p *pieceRef) []byte {
+		if p == nil {
+			return nil
+		}
+		b, err := a.pieces.get(*p)
+		if first == nil && err != nil {
+			first = err
+		}
+		return b
+	}
+	file := func(f archivedTrustFile) TrustFile {
+		return TrustFile{f.Origin, f.Location, f.At, f.Stale, f.Reason, f.Detail, get(f.Body)}
+	}
+	named := func(list []namedPiece) map[string][]byte {
+		m := make(map[string][]byte, len(list))
+		for i := range list {
+			m[list[i].Name] = get(&list[i].Piece)
+		}
+		return m
+	}
+	x := &a.index.Trust
+	t := ArchivedTrust{Root: file(x.Root), Keys: file(x.Keys)}
+	if x.Timestamp != nil {
+		t.Metadata = &TrustMetadata{
+			Timestamp: get(x.Timestamp), Snapshot: get(x.Snapshot), Targets: get(x.Targets),
+			Delegated: named(x.Delegated), Files: named(x.Files),
+		}
+		for i := range x.Roots {
+			t.Metadata.Roots = append(t.Metadata.Roots, get(&x.Roots[i]))
+		}
+	}
+	return t, first
+}
+
+// Audits returns the audits that the archive was made for.
+func (a *Archive) Audits() ([]ArchivedAudit, error) {
+	audits := make([]ArchivedAudit, 0, len(a.index.Audits))
+	for _, k := range a.index.Audits {
+		request, err := a.pieces.get(k.Request)
+		if err != nil {
+			return nil, err
+		}
+		report, err := a.pieces.get(k.Report)
+		if err != nil {
+			return nil, err
+		}
+		audits = append(audits, ArchivedAudit{k.Subjects, k.Settings, request, report})
+	}
+	return audits, nil
+}
