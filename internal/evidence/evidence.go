@@ -62,6 +62,7 @@ type Tarball struct {
 
 	Manifest []byte // bytes of package.json as npm would install it; nil where Problem says why
 	Problem  string // stable kebab-case code of what is odd about the archive, see ReadTarball; empty when nothing is
+	Gyp      bool   // its top directory has a file *.gyp, for which npm adds an install script
 
 	// Files are its files by the path, with slashes, that npm unpacks them to below the package's directory;
 	// nil unless they were asked for and could all be read.

@@ -64,6 +64,7 @@ type keptTarball struct {
 	hasManifest bool
 	manifest    sum
 	problem     string
+	gyp         bool
 }
 
 // A pair is what was served together once. A zero digest stands for nothing.
@@ -230,7 +231,7 @@ func (p pair) without(current pair) pair {
 
 // The encoding of an entry: a format number, then the fields in order. Numbers are varints, texts and
 // digests have their length before them, times are nanoseconds since 1970 (0: the zero time).
-const entryFormat = 1
+const entryFormat = 2
 
 var errEntry = errors.New("malformed index entry")
 
@@ -285,7 +286,11 @@ func (t *keptTarball) append(b []byte) []byte {
 	} else {
 		b = append(b, 0)
 	}
-	return appendText(b, t.problem)
+	b = appendText(b, t.problem)
+	if t.gyp {
+		return append(b, 1)
+	}
+	return append(b, 0)
 }
 
 func appendText(b []byte, s string) []byte {
@@ -324,6 +329,7 @@ func decodeEntry(b []byte) (*entry, error) {
 			t.manifest = d.sum()
 		}
 		t.problem = d.text()
+		t.gyp = d.flag()
 		e.tarball = t
 	}
 	if n := int(d.number(maxEarlier)); n > 0 && !d.bad {

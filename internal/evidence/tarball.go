@@ -243,6 +243,9 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 		case tar.TypeLink, tar.TypeSymlink:
 			continue
 		}
+		if name, ok := unpackedAs(h.Name); ok && plainFile(h) && strings.HasSuffix(name, ".gyp") && !strings.ContainsAny(name, "/") && name[0] != '.' {
+			t.Gyp = true
+		}
 		same, alike := isManifest(h.Name)
 		ambiguous = ambiguous || alike
 		if !same {

@@ -60,6 +60,7 @@ func checkManifest(f *facts) outcome {
 	} else if err != nil {
 		return fail(reasonManifestUnreadable, "", "").with(err.Error())
 	}
+	held.gyp = t.Gyp
 	o := judgeDifferences(compareManifests(shown, held))
 	if o.status == Pass && repeated {
 		// npm takes the last of two members of one name. Whoever takes the first must not find more than the
@@ -68,6 +69,7 @@ func checkManifest(f *facts) outcome {
 		if err != nil {
 			return fail(reasonManifestAmbiguous, "", "").with(err.Error())
 		}
+		first.gyp = t.Gyp
 		all := slices.DeleteFunc(compareManifests(shown, first), difference.oversight)
 		if other := judgeDifferences(all); other.status == Fail {
 			other.reason = reasonManifestAmbiguous
@@ -170,8 +172,10 @@ func compareScripts(shown, held *manifest, add func(reason, item, registry, loca
 		local, isHeld := held.scripts[name]
 		reason := reasonManifestScript
 		switch {
-		case isShown && isHeld && registry == local, !isHeld && addedOnPublish(name, registry):
+		case isShown && isHeld && registry == local, !isHeld && addedOnPublish(held, name, registry):
 			continue
+		case !isHeld && name == "install" && registry == gypScript && !held.gyp:
+			reason = "" // there is nothing to build: the package was packed without the sources that npm saw beside it
 		case !isHeld && disabledOnPack(held, name, registry), !isShown && strings.HasPrefix(name, "_") && disabledOnPack(held, name[1:], shown.scripts[name[1:]]):
 			reason = ""
 		case slices.Contains(runsOnInstall, name):
@@ -183,11 +187,20 @@ func compareScripts(shown, held *manifest, add func(reason, item, registry, loca
 	}
 }
 
-// addedOnPublish reports whether clients add the script by themselves: for a package with a *.gyp file, or
-// one with a file server.js. Yarn 1 and npm up to 4 do the former whatever package.json says.
-func addedOnPublish(name, script string) bool {
-	return name == "install" && script == "node-gyp rebuild" || name == "start" && script == "node server.js"
+// addedOnPublish reports whether clients add the script by themselves: for a package with a file *.gyp that has no
+// script of its own to install it, or one with a file server.js, which nothing runs on install.
+func addedOnPublish(held *manifest, name, script string) bool {
+	switch name {
+	case "install":
+		return script == gypScript && held.gyp && held.scripts["install"] == "" && held.scripts["preinstall"] == ""
+	case "start":
+		return script == "node server.js"
+	}
+	return false
 }
+
+// gypScript is what npm runs to install a package with a file *.gyp.
+const gypScript = "node-gyp rebuild"
 
 // disabledOnPack reports whether the tarball holds a script that is shown under its name with "_" before it:
 // so the tool pinst keeps a package's own hooks from running where it is a dependency.
@@ -215,6 +228,17 @@ func compareDependencies(shown, held *manifest, add func(reason, item, registry,
 				continue // npm lists what is bundled
 			}
 			add(reasonManifestDependency, kind.field+"."+name, registry, local)
+		}
+	}
+	// Of what is bundled npm fetches nothing, and of what is not it does: who hides it shows other code than is installed.
+	for _, name := range slices.Sorted(maps.Keys(shown.bundled)) {
+		if !held.bundled[name] {
+			add(reasonManifestDependency, "bundleDependencies."+name, name, "")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(held.bundled)) {
+		if !shown.bundled[name] {
+			add(reasonManifestDependency, "bundleDependencies."+name, "", name)
 		}
 	}
 	for _, name := range union(shown.optional, held.optional) {

@@ -33,6 +33,7 @@ type manifest struct {
 
 	binDirectory string          // directories.bin, cleaned; counts only where bin is empty
 	bundled      map[string]bool // bundleDependencies
+	gyp          bool            // of a tarball: it has a file *.gyp
 }
 
 // Of names that stand more than once JavaScript takes the last, and so does npm; some other readers take

@@ -25,11 +25,44 @@ import (
 // manifestRow runs the check over a version document and the package.json of a tarball.
 func manifestRow(t testing.TB, document, manifest string) verify.Result {
 	t.Helper()
+	return manifestRowOf(t, document, &evidence.Tarball{Manifest: []byte(manifest)})
+}
+
+func manifestRowOf(t testing.TB, document string, tarball *evidence.Tarball) verify.Result {
+	t.Helper()
 	o := verify.Run(verify.Input{
 		Package:  verify.Package{ID: npm.ID{Name: "p", Version: "1.0.0"}},
-		Evidence: &evidence.Evidence{Document: served([]byte(document)), Tarball: &evidence.Tarball{Manifest: []byte(manifest)}},
+		Evidence: &evidence.Evidence{Document: served([]byte(document)), Tarball: tarball},
 	})
 	return row(t, o, "manifest")
+}
+
+// TestManifestGyp: npm adds an install script on publish where there is a file *.gyp, and else nobody does.
+func TestManifestGyp(t *testing.T) {
+	const plain, shown = `{"name":"p","version":"1.0.0"}`, `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild"},"gypfile":true}`
+	for _, tt := range []struct {
+		name, document, manifest string
+		gyp                      bool
+		want                     string
+	}{
+		{"as npm does it", shown, plain, true, "pass "},
+		{"packed without its sources", shown, plain, false, "pass manifest-stripped"}, // fsevents 2
+		{"beside an install script", shown, `{"name":"p","version":"1.0.0","scripts":{"install":"node evil"}}`, true, "fail manifest-install-script"},
+		{"beside a preinstall script", `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild","preinstall":"x"}}`, `{"name":"p","version":"1.0.0","scripts":{"preinstall":"x"}}`, true, "fail manifest-install-script"},
+		{"another script", `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild && evil"}}`, plain, true, "fail manifest-install-script"},
+		{"another script, without sources", `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild "}}`, plain, false, "fail manifest-install-script"},
+		{"under another name", `{"name":"p","version":"1.0.0","scripts":{"postinstall":"node-gyp rebuild"}}`, plain, true, "fail manifest-install-script"},
+		{"held and not shown", plain, `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild"}}`, true, "fail manifest-install-script"},
+		{"and that are not built", `{"name":"p","version":"1.0.0","gypfile":false}`, `{"name":"p","version":"1.0.0","gypfile":false}`, true, "pass "},
+		{"sources beside a script", `{"name":"p","version":"1.0.0","scripts":{"preinstall":"x"}}`, `{"name":"p","version":"1.0.0","scripts":{"preinstall":"x"}}`, true, "pass "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := manifestRowOf(t, tt.document, &evidence.Tarball{Manifest: []byte(tt.manifest), Gyp: tt.gyp})
+			if s := string(got.Status) + " " + got.Reason; s != tt.want {
+				t.Errorf("%s, want %s; expected %q, actual %q: %s", s, tt.want, got.Expected, got.Actual, got.Message)
+			}
+		})
+	}
 }
 
 func TestManifestConfusion(t *testing.T) {
@@ -51,6 +84,11 @@ func TestManifestConfusion(t *testing.T) {
 		{"hidden dependency in ancient form", plain, `{"name":"p","version":"1.0.0","dependencies":["evil@1"]}`, "fail manifest-dependency"},
 		{"hidden dependency in one string", plain, `{"name":"p","version":"1.0.0","dependencies":"evil"}`, "fail manifest-dependency"},
 		{"hidden bundled dependency without an entry", plain, `{"name":"p","version":"1.0.0","dependencies":{"evil":"1"},"bundleDependencies":["evil"]}`, "fail manifest-dependency"},
+		{"hidden bundle", `{"name":"p","version":"1.0.0","dependencies":{"a":"1"}}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"1"},"bundleDependencies":["a"]}`, "fail manifest-dependency"},
+		{"hidden bundle of all", `{"name":"p","version":"1.0.0","dependencies":{"a":"1"}}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"1"},"bundledDependencies":true}`, "fail manifest-dependency"},
+		{"hidden bundle of what is no dependency", plain, `{"name":"p","version":"1.0.0","bundleDependencies":{"a":"1"}}`, "fail manifest-dependency"},
+		{"bundle that is none", `{"name":"p","version":"1.0.0","dependencies":{"a":"1"},"bundleDependencies":["a"]}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"1"}}`, "fail manifest-dependency"},
+		{"another bundle", `{"name":"p","version":"1.0.0","dependencies":{"a":"1","b":"1"},"bundleDependencies":["a"]}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"1","b":"1"},"bundleDependencies":["b"]}`, "fail manifest-dependency"},
 		{"other range", `{"name":"p","version":"1.0.0","dependencies":{"a":"1"}}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"2"}}`, "fail manifest-dependency"},
 		{"other source", `{"name":"p","version":"1.0.0","dependencies":{"a":"1"}}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"evil/a"}}`, "fail manifest-dependency"},
 		{"other branch", `{"name":"p","version":"1.0.0","dependencies":{"a":"github:o/a#main"}}`, `{"name":"p","version":"1.0.0","dependencies":{"a":"o/a#evil"}}`, "fail manifest-dependency"},
@@ -115,7 +153,6 @@ func TestManifestConfusion(t *testing.T) {
 		{"repositories", `{"name":"p","version":"1.0.0","repository":{"type":"git","url":"git://github.com/o/r.git"}}`, `{"name":"p","version":"1.0.0","repositories":["o/r","o/s"]}`, "pass "},
 		{"repository that no one can read, twice", `{"name":"p","version":"1.0.0","repository":{"type":"svn","url":"svn:o/r"}}`, `{"name":"p","version":"1.0.0","repository":"svn:o/r"}`, "pass "},
 		{"repository as npm 2 wrote it", `{"name":"p","version":"1.0.0","repository":{"type":"git","url":"git://github.com/%3Ao/r.git"}}`, `{"name":"p","version":"1.0.0","repository":{"url":"git://github.com:o/r.git"}}`, "pass "},
-		{"gyp", `{"name":"p","version":"1.0.0","scripts":{"install":"node-gyp rebuild"},"gypfile":true}`, plain, "pass "},
 		{"server", `{"name":"p","version":"1.0.0","scripts":{"start":"node server.js"}}`, plain, "pass "},
 		{"scripts that are none", `{"name":"p","version":"1.0.0","scripts":{"a":"x"}}`, `{"name":"p","version":"1.0.0","scripts":{"a":"x","b":5}}`, "pass "},
 		{"search path", `{"name":"p","version":"1.0.0","scripts":{"test":"mocha"}}`, `{"name":"p","version":"1.0.0","scripts":{"test":"./node_modules/.bin/mocha"}}`, "pass "},
@@ -369,7 +406,8 @@ const PackageJson = require_("@npmcli/package-json"), semver = require_("semver"
 		t.Fatalf("%d documents, want %d: %v", len(documents), len(oddManifests), err)
 	}
 	for i, odd := range oddManifests {
-		if got := manifestRow(t, documents[i], odd.manifest); got.Status != verify.Pass || got.Reason != "" {
+		tarball := &evidence.Tarball{Manifest: []byte(odd.manifest), Gyp: slices.Contains(odd.files, "binding.gyp")}
+		if got := manifestRowOf(t, documents[i], tarball); got.Status != verify.Pass || got.Reason != "" {
 			t.Errorf("%s\nnpm made %s\n%s %s: expected %q, actual %q: %s", odd.manifest, documents[i], got.Status, got.Reason, got.Expected, got.Actual, got.Message)
 		}
 	}

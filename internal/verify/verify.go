@@ -22,7 +22,7 @@ import (
 
 // Version changes whenever a check may answer differently for the same input. Cached verdicts of another
 // version are not used.
-const Version = "3"
+const Version = "4"
 
 // Status is how a check ended.
 type Status string
