@@ -171,6 +171,7 @@ type archivedTarball struct {
 	Manifest *pieceRef `json:"manifest,omitzero"`
 	Files    *pieceRef `json:"files,omitzero"`
 	Problem  string    `json:"problem,omitzero"`
+	Gyp      bool      `json:"gyp,omitzero"` // see Tarball
 	Reason   string    `json:"reason,omitzero"`
 	Detail   string    `json:"detail,omitzero"`
 }

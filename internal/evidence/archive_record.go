@@ -103,7 +103,7 @@ func (r *Recorder) answer(to *archivedAnswer, a Answer) {
 func clipped(s string) string { return s[:min(len(s), maxArchivedText)] }
 
 func (r *Recorder) tarball(t *Tarball) archivedTarball {
-	k := archivedTarball{URL: t.URL, Size: t.Size, Manifest: r.piece(t.Manifest), Problem: t.Problem, Reason: t.Reason, Detail: clipped(t.Detail)}
+	k := archivedTarball{URL: t.URL, Size: t.Size, Manifest: r.piece(t.Manifest), Problem: t.Problem, Gyp: t.Gyp, Reason: t.Reason, Detail: clipped(t.Detail)}
 	for i, d := range t.digests() {
 		*k.digests()[i] = hex.EncodeToString(*d)
 	}

@@ -123,7 +123,7 @@ func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarb
 		return missing(notInArchiveDetail)
 	}
 	k := &p.Tarballs[i]
-	t := &Tarball{URL: url, Size: k.Size, Problem: k.Problem, Reason: k.Reason, Detail: k.Detail}
+	t := &Tarball{URL: url, Size: k.Size, Problem: k.Problem, Gyp: k.Gyp, Reason: k.Reason, Detail: k.Detail}
 	if k.Reason != "" {
 		return t
 	}
