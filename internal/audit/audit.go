@@ -81,6 +81,12 @@ type Options struct {
 	IncludeAttestations bool // the report lists verified attestations as npm's does
 	KeysFromFile        bool // the registry keys came from the user's file: no registry is asked for its own
 
+	// Named reports whether somebody other than the project names a registry; nil: as Config says.
+	Named func(registry string) bool
+	// TrustKeys says why what a registry answers about its own keys is not to be believed, where the answer did not come
+	// from the registry; nil: it did.
+	TrustKeys func(registry string, a evidence.Answer) error
+
 	// Concurrency bounds the packages worked on at once; 0: 64.
 	Concurrency int
 	// ReadFile reads a file that the policy names (registry keys).
@@ -114,6 +120,9 @@ type registryTrust struct {
 func NewRunner(o Options) *Runner {
 	if o.Concurrency <= 0 {
 		o.Concurrency = 64
+	}
+	if o.Named == nil {
+		o.Named = func(registry string) bool { return o.Config != nil && o.Config.Named(registry) }
 	}
 	r := &Runner{
 		o:          o,
@@ -521,12 +530,18 @@ func (r *Runner) fill(ctx context.Context, base string, rt *registryTrust) {
 // ask gets the registry's own keys from its endpoint. Where only the project names the registry, whatever that
 // answers counts for nothing: to hide its keys must not serve it better than to show them.
 func (r *Runner) ask(ctx context.Context, base string, rt *registryTrust, inPolicy bool) {
-	if !inPolicy && !(r.o.Config != nil && r.o.Config.Named(base)) {
+	if !inPolicy && !r.o.Named(base) {
 		rt.trust.KeyState = verify.KeysUntrusted
 		r.note("untrusted-registry", "only the project names the registry %q, so neither its keys nor their absence is believed; name it in your own .npmrc, with --registry, or in the policy", base)
 		return
 	}
 	a := r.o.Collector.Keys(ctx, base)
+	if r.o.TrustKeys != nil {
+		if err := r.o.TrustKeys(base, a); err != nil {
+			rt.trust.KeyState, rt.trust.KeyDetail = verify.KeysUnavailable, err.Error()
+			return
+		}
+	}
 	switch a.State {
 	case evidence.Served:
 		if err := r.add(rt, a.Body, base); err != nil {
@@ -564,7 +579,7 @@ func (r *Runner) add(rt *registryTrust, data []byte, base string) error {
 
 // compareKeys tells where npm's own endpoint disagrees with TUF. TUF wins either way.
 func (r *Runner) compareKeys(ctx context.Context, base string) {
-	if r.o.Offline || r.o.Collector == nil {
+	if r.o.Collector == nil || r.o.Offline && !r.o.Collector.Replays() {
 		return
 	}
 	a := r.o.Collector.Keys(ctx, base)

@@ -1,0 +1,160 @@
+package audit
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/go-json-experiment/json"
+
+	"assay/internal/evidence"
+	"assay/internal/npm"
+	"assay/internal/report"
+	"assay/internal/trust"
+	"assay/internal/verify"
+)
+
+// RequestSchema names the form of a [Request].
+const RequestSchema = "assay/request/v1"
+
+// A Request is what an audit was asked, as an evidence archive keeps it: what was to be looked at, and what was
+// told about the run that made the archive. It is only a list. Whoever audits a project of their own has a lockfile to read,
+// and then nothing in a request counts but Notes.
+type Request struct {
+	Schema  string         `json:"schema"`
+	Targets []Asked        `json:"targets"`
+	Others  []report.Other `json:"others"`
+	// Notes are about the run and the machine it ran on; ProjectNotes are about the project's files.
+	Notes        []report.Note `json:"notes"`
+	ProjectNotes []report.Note `json:"project_notes"`
+	// Policy is the policy file that counted, for reading; "" for none. A policy is never taken from an archive.
+	Policy string `json:"policy"`
+}
+
+// An Asked is a [Target] without what lies on disk.
+type Asked struct {
+	Name      string   `json:"name"`
+	Version   string   `json:"version"`
+	Registry  string   `json:"registry"`
+	Lockfile  bool     `json:"lockfile"`
+	Integrity string   `json:"integrity"`
+	Resolved  string   `json:"resolved"`
+	Locations []string `json:"locations"`
+	File      string   `json:"file"`
+	Line      int      `json:"line"`
+	Path      []string `json:"path"`
+	Direct    bool     `json:"direct"`
+	Dev       bool     `json:"dev"`
+	Oddity    string   `json:"oddity"`
+}
+
+// NewRequest writes down what is asked.
+func NewRequest(targets []Target, others []report.Other, notes, projectNotes []report.Note, policy string) *Request {
+	q := &Request{
+		Schema: RequestSchema, Targets: make([]Asked, len(targets)), Others: append([]report.Other{}, others...),
+		Notes: append([]report.Note{}, notes...), ProjectNotes: append([]report.Note{}, projectNotes...), Policy: policy,
+	}
+	for i := range targets {
+		t := &targets[i]
+		q.Targets[i] = Asked{
+			t.Package.ID.Name, t.Package.ID.Version, t.Package.Registry, t.Package.Lockfile, t.Package.Integrity, t.Package.Resolved,
+			slices.Clone(t.Locations), t.File, t.Line, slices.Clone(t.Path), t.Direct, t.Dev, t.Oddity,
+		}
+	}
+	return q
+}
+
+// Encode writes the request; the same request gives the same bytes.
+func (q *Request) Encode() ([]byte, error) {
+	b, err := json.Marshal(q, json.Deterministic(true))
+	return append(b, '\n'), err
+}
+
+// Bounds of a request that is read.
+const (
+	maxAsked       = 1 << 20
+	maxArchiveNote = 1000
+)
+
+// DecodeRequest reads what Encode wrote.
+func DecodeRequest(data []byte) (*Request, error) {
+	q := new(Request)
+	if err := json.Unmarshal(data, q, json.RejectUnknownMembers(true)); err != nil {
+		return nil, fmt.Errorf("reading the request: %w", err)
+	}
+	switch {
+	case q.Schema != RequestSchema:
+		return nil, fmt.Errorf("reading the request: schema %q is not known", q.Schema)
+	case len(q.Targets) > maxAsked || len(q.Others) > maxAsked || len(q.Notes)+len(q.ProjectNotes) > maxArchiveNote:
+		return nil, errors.New("reading the request: more than there may be")
+	}
+	for i := range q.Targets {
+		t := &q.Targets[i]
+		if err := cmp.Or(npm.CheckName(t.Name), npm.CheckVersion(t.Version)); err != nil {
+			return nil, fmt.Errorf("reading the request: %w", err)
+		}
+	}
+	return q, nil
+}
+
+// Listed returns the targets of the request.
+func (q *Request) Listed() []Target {
+	targets := make([]Target, len(q.Targets))
+	for i := range q.Targets {
+		a := &q.Targets[i]
+		targets[i] = Target{
+			Package: verify.Package{
+				ID: npm.ID{Name: a.Name, Version: a.Version}, Registry: a.Registry,
+				Lockfile: a.Lockfile, Integrity: a.Integrity, Resolved: a.Resolved,
+			},
+			Locations: a.Locations, File: a.File, Line: a.Line, Path: a.Path, Direct: a.Direct, Dev: a.Dev, Oddity: a.Oddity,
+		}
+	}
+	return targets
+}
+
+// TrustOf is an archive's trust in package trust's words. Nothing in it counts before it is admitted.
+func TrustOf(a *evidence.Archive) (*trust.Archived, error) {
+	t, err := a.Trust()
+	if err != nil {
+		return nil, err
+	}
+	return archived(t), nil
+}
+
+func archived(t evidence.ArchivedTrust) *trust.Archived {
+	source := func(f evidence.TrustFile) trust.Source {
+		return trust.Source{Origin: trust.Origin(f.Origin), Location: f.Location, At: f.At, Stale: f.Stale, Reason: f.Reason, Detail: f.Detail}
+	}
+	out := &trust.Archived{RootJSON: t.Root.Body, RootSource: source(t.Root), KeysJSON: t.Keys.Body, KeysSource: source(t.Keys)}
+	if t.Metadata != nil {
+		m := trust.Metadata(*t.Metadata)
+		out.Metadata = &m
+	}
+	return out
+}
+
+// ArchiveTrust is trust in the words of an evidence archive.
+func ArchiveTrust(a *trust.Archived) evidence.ArchivedTrust {
+	file := func(body []byte, s trust.Source) evidence.TrustFile {
+		return evidence.TrustFile{Origin: string(s.Origin), Location: s.Location, At: s.At, Stale: s.Stale, Reason: s.Reason, Detail: s.Detail, Body: body}
+	}
+	out := evidence.ArchivedTrust{Root: file(a.RootJSON, a.RootSource), Keys: file(a.KeysJSON, a.KeysSource)}
+	if a.Metadata != nil {
+		m := evidence.TrustMetadata(*a.Metadata)
+		out.Metadata = &m
+	}
+	return out
+}
+
+// MergeArchives makes one archive of several, see [evidence.MergeArchives], with the trust of the newest TUF metadata.
+func MergeArchives(archives ...*evidence.Archive) (*evidence.Archive, error) {
+	return evidence.MergeArchives(func(a, b evidence.ArchivedTrust) (evidence.ArchivedTrust, error) {
+		newer, err := trust.NewerArchived(archived(a), archived(b))
+		if err != nil {
+			return evidence.ArchivedTrust{}, err
+		}
+		return ArchiveTrust(newer), nil
+	}, archives...)
+}
