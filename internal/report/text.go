@@ -24,6 +24,8 @@ type TextOptions struct {
 	PrivateLog bool
 	// FailOnWarn says that warnings make the exit code 1, so they are named, those for a mere signature too.
 	FailOnWarn bool
+	// Documents is what documents for other tools say beside the report; the text does not read it.
+	Documents DocumentOptions
 	// Flags are those of the run that a command to type needs too, such as "--registry" and its value; nil: none.
 	Flags []string
 	// Version is that of the program, for formats that tell it; "": not told.
