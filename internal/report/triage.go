@@ -12,7 +12,7 @@ import (
 	"assay/internal/verify"
 )
 
-// An auditText is an audit on its way to a terminal.
+// An auditText is an audit in words, its entries sorted by what a reader does about them.
 type auditText struct {
 	*printer
 	o               TextOptions
@@ -47,12 +47,17 @@ func positionOf(o TextOptions, file string, line int, locations []string) positi
 
 func newAuditText(w io.Writer, r *Report, o TextOptions) *auditText {
 	a := &auditText{printer: newPrinter(w, o), o: o, r: r, packages: make([]*entry, len(r.Packages)), others: make([]*entry, len(r.Others))}
+	a.at = make(map[*entry]position, len(r.Packages)+len(r.Others))
 	for i := range r.Packages {
-		a.packages[i] = packageEntry(&r.Packages[i])
+		p := &r.Packages[i]
+		a.packages[i] = packageEntry(p)
+		a.at[a.packages[i]] = positionOf(o, p.File, p.Line, p.Locations)
 		a.sort(a.packages[i])
 	}
 	for i := range r.Others {
-		a.others[i] = otherEntry(&r.Others[i])
+		x := &r.Others[i]
+		a.others[i] = otherEntry(x)
+		a.at[a.others[i]] = positionOf(o, x.File, x.Line, x.Locations)
 		a.sort(a.others[i])
 	}
 	return a

@@ -17,18 +17,6 @@ func (a *auditText) summary() {
 	}
 	a.heading(bold, "WHO VOUCHES FOR THEM", "")
 	a.blank()
-	rows := []struct {
-		n           int
-		mark        string
-		style       style
-		name, means string
-	}{
-		{s.Provenance, "#", known, "provenance", "built by a verified workflow"},
-		{s.Signed, "=", plain, "signature only", "the registry signed the bytes"},
-		{s.Unsigned, "-", plain, "nothing", "neither of the two"},
-		{s.Invalid, "!", denied, "invalid", "what it claims does not hold"},
-		{s.Unchecked, "?", unknown, "unchecked", "could not be told"},
-	}
 	digits := len(count(s.Packages))
 	const names = 14
 	const means = 30 // columns of the longest explanation
@@ -36,7 +24,7 @@ func (a *auditText) summary() {
 	if bar < 8 { // then without explanations
 		bar = max(6, min(24, a.columns()-2-2-digits-2-4-2-names))
 	}
-	for _, r := range rows {
+	for _, r := range vouchers(s) {
 		if r.n == 0 && (r.name == "invalid" || r.name == "unchecked") {
 			r.style = plain
 		}
@@ -51,6 +39,24 @@ func (a *auditText) summary() {
 		} else {
 			a.item(2, lead, rest, st(bold, r.name))
 		}
+	}
+}
+
+// A voucher is one verdict with how many packages have it.
+type voucher struct {
+	n           int
+	mark        string // of its bar
+	style       style
+	name, means string
+}
+
+func vouchers(s Summary) []voucher {
+	return []voucher{
+		{s.Provenance, "#", known, "provenance", "built by a verified workflow"},
+		{s.Signed, "=", plain, "signature only", "the registry signed the bytes"},
+		{s.Unsigned, "-", plain, "nothing", "neither of the two"},
+		{s.Invalid, "!", denied, "invalid", "what it claims does not hold"},
+		{s.Unchecked, "?", unknown, "unchecked", "could not be told"},
 	}
 }
 
@@ -81,7 +87,7 @@ func percent(n, total int) string {
 // A source is one repository that packages were built from.
 type source struct {
 	repository string
-	packages   int
+	packages   []*Package
 	workflows  []workflowCount
 }
 
@@ -90,12 +96,10 @@ type workflowCount struct {
 	packages int
 }
 
-// builtFrom lists the repositories that packages were built from, and the packages that were built from
-// something that releases are not usually built from.
-func (a *auditText) builtFrom() {
-	var sources []*source
+// sources lists the repositories that packages were built from, those of most packages first, and counts the
+// packages.
+func (a *auditText) sources() (sources []*source, total int) {
 	byRepository := map[string]*source{}
-	total := 0
 	for i := range a.r.Packages {
 		p := a.r.Packages[i].Publisher
 		if p == nil {
@@ -108,7 +112,7 @@ func (a *auditText) builtFrom() {
 			byRepository[p.Repository] = s
 			sources = append(sources, s)
 		}
-		s.packages++
+		s.packages = append(s.packages, &a.r.Packages[i])
 		flow := p.Workflow
 		if called := calledWorkflow(p); called != "" && a.o.Verbose {
 			flow += ", which calls " + called
@@ -120,31 +124,38 @@ func (a *auditText) builtFrom() {
 		}
 		s.workflows[j].packages++
 	}
-	if total == 0 {
-		return
-	}
 	for _, s := range sources {
 		slices.SortFunc(s.workflows, func(x, y workflowCount) int {
 			return cmp.Or(cmp.Compare(y.packages, x.packages), cmp.Compare(x.path, y.path))
 		})
 	}
 	slices.SortFunc(sources, func(x, y *source) int {
-		return cmp.Or(cmp.Compare(y.packages, x.packages), cmp.Compare(x.repository, y.repository))
+		return cmp.Or(cmp.Compare(len(y.packages), len(x.packages)), cmp.Compare(x.repository, y.repository))
 	})
+	return sources, total
+}
+
+// builtFrom prints the repositories that packages were built from, and the packages that were built from something
+// that releases are not usually built from.
+func (a *auditText) builtFrom() {
+	sources, total := a.sources()
+	if total == 0 {
+		return
+	}
 	a.heading(bold, "BUILT FROM", ": "+plural(total, "package", "packages")+" from "+plural(len(sources), "repository", "repositories"))
 	a.blank()
 	shown := sources
 	if len(shown) > maxPublishers && !a.o.Verbose {
 		shown = shown[:maxPublishers]
 	}
-	digits, widest := len(count(shown[0].packages)), 0
+	digits, widest := len(count(len(shown[0].packages))), 0
 	for _, s := range shown {
 		if n := textColumns(EscapeASCII(s.repository)); n <= 60 {
 			widest = max(widest, n)
 		}
 	}
 	for _, s := range shown {
-		lead := []span{t(padLeft(count(s.packages), digits) + "  ")}
+		lead := []span{t(padLeft(count(len(s.packages)), digits) + "  ")}
 		rest := 2 + digits + 2
 		repository := EscapeASCII(cmp.Or(s.repository, "a repository that its certificate does not name"))
 		by := "by " + s.by(a.o.Verbose)
@@ -183,11 +194,10 @@ func (s *source) by(all bool) string {
 // oddRefs are the reasons of release-ref that a reader should look into.
 var oddRefs = map[string]bool{"pull-request": true, "comment-event": true, "snapshot-branch": true, "odd-ref": true}
 
-// odd lists packages that were built from what releases are not usually built from. A stolen or misused
-// workflow usually shows there.
-func (a *auditText) odd() {
-	var list []*Package
-	reason := map[*Package]verify.Result{}
+// oddlyBuilt lists packages that were built from what releases are not usually built from, with the row that says
+// so. A stolen or misused workflow usually shows there.
+func (a *auditText) oddlyBuilt() (list []*Package, reason map[*Package]verify.Result) {
+	reason = map[*Package]verify.Result{}
 	for i := range a.r.Packages {
 		p := &a.r.Packages[i]
 		for _, c := range p.Checks {
@@ -197,6 +207,12 @@ func (a *auditText) odd() {
 			}
 		}
 	}
+	return list, reason
+}
+
+// odd prints the packages that were built oddly.
+func (a *auditText) odd() {
+	list, reason := a.oddlyBuilt()
 	if len(list) == 0 {
 		return
 	}
