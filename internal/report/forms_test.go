@@ -50,6 +50,7 @@ func TestForms(t *testing.T) {
 					}
 					got = v.Bytes()
 				}
+				got = bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")) // TestCSV looks at these
 				path := filepath.Join("testdata", "forms", file)
 				if *update {
 					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
