@@ -119,7 +119,7 @@ func WriteGitHub(w io.Writer, r *Report, o TextOptions) error {
 	}
 	var lines []string
 	for _, line := range a.conclusion() {
-		lines = append(lines, textOf(line))
+		lines = append(lines, unstyled(line))
 	}
 	summary := annotation{kind: "notice", title: strings.Join(a.headline(), ", "), text: strings.Join(lines, "\n")}
 	out.WriteString(summary.command() + "\n")
@@ -131,17 +131,17 @@ func (x annotation) command() string {
 	const maxTitle, maxText = 300, 4000
 	var properties []string
 	if x.at.file != "" {
-		properties = append(properties, "file="+property(cut(Escape(x.at.file), 1000)), "line="+strconv.Itoa(x.at.line))
+		properties = append(properties, "file="+escapeProperty(cut(Escape(x.at.file), 1000)), "line="+strconv.Itoa(x.at.line))
 	}
-	properties = append(properties, "title="+property(cut(x.title, maxTitle)))
-	return "::" + x.kind + " " + strings.Join(properties, ",") + "::" + data(cut(x.text, maxText))
+	properties = append(properties, "title="+escapeProperty(cut(x.title, maxTitle)))
+	return "::" + x.kind + " " + strings.Join(properties, ",") + "::" + escapeData(cut(x.text, maxText))
 }
 
-// data and property escape text for a workflow command as the runner takes the escapes back (actions/runner,
+// escapeData and escapeProperty escape text for a workflow command as the runner takes the escapes back (actions/runner,
 // ActionCommand.cs). "##[" begins a command of the older form wherever it stands in a line.
-func data(s string) string { return commandData.Replace(s) }
+func escapeData(s string) string { return commandData.Replace(s) }
 
-func property(s string) string { return commandProperty.Replace(s) }
+func escapeProperty(s string) string { return commandProperty.Replace(s) }
 
 var (
 	commandData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", "##[", `#\u{23}[`)
@@ -161,8 +161,8 @@ func some(entries []*entry, n int) string {
 	return strings.Join(names, ", ")
 }
 
-// textOf is a line without its styles.
-func textOf(line []span) string {
+// unstyled is a line without its styles.
+func unstyled(line []span) string {
 	var b strings.Builder
 	for _, s := range line {
 		b.WriteString(s.text)

@@ -88,7 +88,7 @@ func (m *markdown) head() {
 	}
 	b.WriteString(strings.Join(lines, "  \n") + "\n\n")
 	for _, line := range m.conclusion() {
-		b.WriteString(textOf(line) + "\n\n") // nothing but words of ours and counts
+		b.WriteString(unstyled(line) + "\n\n") // nothing but words of ours and counts
 	}
 	if s := m.r.Summary; s.Packages > 0 {
 		b.WriteString("| packages | verdict | means |\n| ---: | --- | --- |\n")
@@ -266,7 +266,7 @@ func (m *markdown) built() {
 // row is the row of the table for one repository.
 func (s *source) row() string {
 	repository := code(EscapeASCII(cmp.Or(s.repository, "not named by the certificate")))
-	if base, _ := forgeOf(s.repository); plainURL(base) {
+	if base, _ := forgeOf(s.repository); linkable(base) {
 		repository = "[" + repository + "](" + base + ")"
 	}
 	var flows, names []string
@@ -420,8 +420,8 @@ func plainWord(w string) bool {
 	return !hexDigits(w)
 }
 
-// plainURL reports whether an address of https can stand in a link as it is: nothing but names between slashes.
-func plainURL(s string) bool {
+// linkable reports whether an address of https can stand in a link as it is: nothing but names between slashes.
+func linkable(s string) bool {
 	rest, ok := strings.CutPrefix(s, "https://")
 	for i := 0; i < len(rest); i++ {
 		if c := rest[i]; !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("/._-", c) >= 0) {
