@@ -30,7 +30,7 @@ var formats = []format{
 	{kindShrinkwrap, []string{"npm-shrinkwrap.json"}, nil, readPackageLock},
 	{kindPackageLock, []string{"package-lock.json"}, holds(`"lockfileVersion"`, `"packages"`), readPackageLock},
 	{"yarn", []string{"yarn.lock"}, holds("# yarn lockfile", "__metadata:"), nil},
-	{"pnpm", []string{"pnpm-lock.yaml"}, holds("lockfileVersion:"), nil},
+	{kindPnpm, []string{pnpmLockfile}, holds("lockfileVersion:"), readPnpmLock},
 	{"bun", []string{"bun.lock", "bun.lockb"}, nil, nil},
 	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), nil},
 	{"spdx", nil, holds(`"spdxVersion"`, "SPDXVersion:"), nil},

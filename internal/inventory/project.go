@@ -243,7 +243,7 @@ func (t *tree) classifyNode(n *node, a *asked, link *linkAsk, bundler int32, isT
 			t.warn(n, "resolved-differs", true, "%s is asked for as %s but resolved to %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(n.resolved))
 		}
 		return verdict{other: sourceOf(others, from), spec: a.spec}, nil
-	case others != 0 && from&others != 0 && (from != specURL || a.matched):
+	case others != 0 && from&others != 0 && (from&others != specURL || a.matched):
 		// Asked for both ways, and what lies there is what one of them names.
 		return verdict{other: sourceOf(from, from), spec: a.spec}, nil
 	case !registry && from != 0 && (from != specURL || n.has(isFrom)):

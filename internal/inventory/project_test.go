@@ -158,7 +158,7 @@ func TestProject(t *testing.T) {
 			want: []string{"left@1.0.0 direct"}, warn: []string{"lockfile-ignored", "lockfile-ignored"},
 		},
 		{name: "yarn only", files: map[string]string{"package.json": "{}", "yarn.lock": "# yarn lockfile v1\n", "node_modules/left/package.json": "{}"}, err: "not supported yet: yarn.lock (yarn)"},
-		{name: "pnpm only", files: map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}, err: "not supported yet: pnpm-lock.yaml (pnpm)"},
+		{name: "pnpm only", files: map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}},
 		{name: "bun only", files: map[string]string{"bun.lockb": "\x00"}, err: "not supported yet: bun.lockb (bun)"},
 		{name: "yarn by name", files: map[string]string{"yarn.lock": ""}, open: "yarn.lock", err: "not supported yet: yarn.lock"},
 		{name: "an SBOM by its contents", files: map[string]string{"my.json": `{"bomFormat": "CycloneDX"}`}, open: "my.json", err: "not supported yet: my.json (cyclonedx)"},

@@ -127,14 +127,18 @@ func splitSpec(s string) (name, rest string) {
 	return s, ""
 }
 
-// resolvedKind tells from a lockfile's `resolved` where something was fetched: 0 if it is empty.
+// resolvedKind tells from a lockfile's `resolved` where something was fetched: 0 if it is empty, two kinds for a git
+// host's archive of a repository.
 func resolvedKind(resolved string) specKind {
 	if resolved == "" {
 		return 0
 	}
 	kind, _ := parseSpec(resolved)
-	if kind == specRegistry {
+	switch {
+	case kind == specRegistry:
 		return specFile // a bare word is a path
+	case kind == specURL && isGitArchive(resolved):
+		return specURL | specGit
 	}
 	return kind
 }

@@ -79,6 +79,8 @@ func (t *tree) fileOf(n *node) string {
 		return n.path // no package at all
 	case n.has(onDisk):
 		return joinPath(n.path, "package.json")
+	case n.has(isConfig):
+		return pnpmWorkspaceFile
 	}
 	return t.file
 }
@@ -103,6 +105,7 @@ const (
 	onDisk      // read from the disk, not from a lockfile
 	isWorkspace // set by findWorkspaces
 	isOdd       // a suspicious warning concerns it
+	isConfig    // stands in pnpm-workspace.yaml and not in the lockfile
 	isFrom      // version 1: `version` was no version but said where it is from, as resolved does now
 )
 

@@ -1,0 +1,781 @@
+package inventory
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	kindPnpm     = "pnpm"
+	pnpmLockfile = "pnpm-lock.yaml"
+)
+
+// readPnpmLock reads pnpm-lock.yaml of lockfileVersion 5 to 9, and what pnpm-workspace.yaml and the
+// package.json files of the importers ask for.
+// Source: pnpm/pnpm, lockfile/types/src/index.ts and lockfile/fs/src/lockfileFormatConverters.ts.
+func readPnpmLock(s *source, file string) (*tree, error) {
+	data, err := s.readFile(file, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	s.files = append(s.files, file)
+	r, err := newPnpmReader(file, string(data))
+	if err != nil {
+		return nil, err
+	}
+	data = nil
+	if err := r.readDocuments(); err != nil {
+		return nil, err
+	}
+	if r.project, err = s.pnpmProject(r.t, r.importerNames()); err != nil {
+		return nil, err
+	}
+	if err := r.link(); err != nil {
+		return nil, err
+	}
+	r.notePatches(s)
+	return r.finish(), nil
+}
+
+// A pnpmReader makes a tree of a lockfile: first a node for each entry and importer, in the file's order,
+// then the edges.
+type pnpmReader struct {
+	file    string
+	text    string
+	values  []yamlValue // documents
+	major   int
+	t       *tree
+	docs    []*pnpmDoc
+	project *pnpmProject
+	dirs    map[string]int32 // importers, and directories that links lead to
+	imports []pnpmImporter
+
+	entries, edges, cost int
+	key                  []byte // scratch
+}
+
+// A pnpmDoc is one document of the file.
+type pnpmDoc struct {
+	major    int
+	value    yamlValue
+	packages map[string]*pnpmPackage // without peers
+	index    map[string]int32        // nodes by key
+	snaps    []pnpmSnap
+	catalogs map[string]map[string]string // of the file: catalog, name, specifier
+
+	autoPeers, noLinks bool // settings autoInstallPeers and excludeLinksFromLockfile
+	patched, pnpmfile  yamlValue
+}
+
+// A pnpmPackage is what the lockfile says of one package, whichever peers it has.
+type pnpmPackage struct {
+	pnpmKey
+	resolved, integrity string
+	directory           string // for a directory: relative to the project
+	kind                string // resolution's type
+	line                int
+	used                bool // some snapshot is of this package
+	script              bool
+	peersOf             yamlValue
+	peers               map[string]bool // names in peerDependencies, once asked for
+}
+
+// A pnpmSnap is one package with its peers.
+type pnpmSnap struct {
+	node  int32
+	of    *pnpmPackage
+	value yamlValue
+}
+
+// A pnpmImporter is one project of a workspace.
+type pnpmImporter struct {
+	node  int32
+	doc   *pnpmDoc
+	id    string
+	value yamlValue
+}
+
+func newPnpmReader(file, text string) (*pnpmReader, error) {
+	values, err := parseYAML(file, text)
+	if err != nil {
+		return nil, err
+	}
+	r := &pnpmReader{file: file, text: text, values: values, t: &tree{file: file, linked: true, rootKnown: true}, dirs: make(map[string]int32)}
+	if strings.HasPrefix(text, "\ufeff") {
+		r.t.warnings = append(r.t.warnings, Warning{Code: "byte-order-mark", Message: "begins with a byte order mark", File: file, Line: 1})
+	}
+	if len(values) > 0 {
+		r.cost = len(text) + 12*int(values[0].y.count)
+	}
+	r.t.nodes = []node{{line: 1, link: notLink}}
+	r.dirs[""] = 0
+	return r, nil
+}
+
+func (r *pnpmReader) errorf(v yamlValue, format string, args ...any) error {
+	return &FormatError{r.file, v.line(), fmt.Sprintf(format, args...)}
+}
+
+// count counts an entry and its edges towards the limits on all of them, and accounts for memory.
+func (r *pnpmReader) count(line, entries, edges int) error {
+	if r.entries += entries; r.entries > maxEntries {
+		return &FormatError{r.file, line, fmt.Sprintf("more than %d entries", maxEntries)}
+	}
+	if r.edges += edges; r.edges > maxAllEdges {
+		return &FormatError{r.file, line, fmt.Sprintf("more than %d dependencies", maxAllEdges)}
+	}
+	if r.cost += entries*entryCost + edges*edgeCost; r.cost > 16*len(r.text)+maxFloor {
+		return &FormatError{r.file, line, "too many entries for the size of the file"}
+	}
+	return nil
+}
+
+// readDocuments makes a node of each package and of each importer.
+func (r *pnpmReader) readDocuments() error {
+	for i, v := range r.values {
+		if v.isNull() && len(r.values) > 1 {
+			continue
+		}
+		if v.kind() != yamlMap {
+			return r.errorf(v, "the lockfile must be a mapping, not %s", v.describe())
+		}
+		d := &pnpmDoc{value: v, packages: make(map[string]*pnpmPackage), index: make(map[string]int32)}
+		if err := r.readVersion(d); err != nil {
+			return err
+		}
+		if i == 0 || len(r.docs) == 0 {
+			r.t.version, r.major = d.major, d.major
+		}
+		r.docs = append(r.docs, d)
+		if err := r.readDocument(d); err != nil {
+			return err
+		}
+	}
+	if len(r.docs) == 0 {
+		return &FormatError{r.file, 1, "is empty"}
+	}
+	r.t.version = r.docs[len(r.docs)-1].major
+	return nil
+}
+
+// readVersion reads lockfileVersion: 5.4, '6.0', '9.0', 5.4-inlineSpecifiers.
+func (r *pnpmReader) readVersion(d *pnpmDoc) error {
+	v, ok := d.value.get("lockfileVersion")
+	if !ok || v.isNull() {
+		return r.errorf(d.value, "has no lockfileVersion; supported are 5, 6, 7 and 9")
+	}
+	text := strings.TrimSuffix(v.text(), "-inlineSpecifiers")
+	major, minor, _ := strings.Cut(text, ".")
+	n, err := strconv.Atoi(major)
+	if _, err2 := strconv.Atoi(cmp.Or(minor, "0")); err != nil || err2 != nil || v.kind() >= yamlMap || !slices.Contains([]int{5, 6, 7, 9}, n) {
+		return r.errorf(v, "lockfileVersion %s is not supported; supported are 5, 6, 7 and 9", v.describe())
+	}
+	d.major = n
+	if n == 7 {
+		d.major = 9 // what pnpm 9 wrote before its release: keys as in version 9
+	}
+	return nil
+}
+
+func (r *pnpmReader) readDocument(d *pnpmDoc) error {
+	var snapshots, packages yamlValue
+	hasSnapshots := false
+	single := pnpmImporter{doc: d, id: ".", value: d.value}
+	hasImporters := false
+	for k, v := range d.value.members() {
+		var err error
+		switch field := k.text(); field {
+		case "importers":
+			hasImporters = true
+			if err = v.expect(yamlMap, field); err == nil {
+				err = r.readImporters(d, v)
+			}
+		case "packages":
+			packages, err = v, v.expect(yamlMap, field)
+		case "snapshots":
+			snapshots, hasSnapshots, err = v, true, v.expect(yamlMap, field)
+		case "settings":
+			if err = v.expect(yamlMap, field); err == nil {
+				err = d.readSettings(v)
+			}
+		case "catalogs":
+			if err = v.expect(yamlMap, field); err == nil {
+				d.catalogs, err = readCatalogs(v)
+			}
+		case "patchedDependencies":
+			d.patched, err = v, v.expect(yamlMap, field)
+		case "pnpmfileChecksum":
+			d.pnpmfile = v
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if !hasImporters {
+		r.imports = append(r.imports, single)
+	}
+	if packages.y != nil {
+		for k, v := range packages.members() {
+			p, err := r.readPackage(d, k, v)
+			if err != nil {
+				return err
+			}
+			id := k.text()
+			if d.major >= 9 {
+				d.packages[id] = p
+			} else if err := r.addSnapshot(d, p, k, v); err != nil {
+				return err
+			}
+		}
+	}
+	if d.major < 9 {
+		if hasSnapshots {
+			return r.errorf(snapshots, "has snapshots, which lockfileVersion %d does not have", d.major)
+		}
+		return nil
+	}
+	if hasSnapshots {
+		for k, v := range snapshots.members() {
+			if err := r.readSnapshot(d, k, v); err != nil {
+				return err
+			}
+		}
+	}
+	// Nothing leads to what has no snapshot, but the file lists it.
+	if packages.y != nil {
+		for k, v := range packages.members() {
+			p := d.packages[k.text()]
+			if p.used {
+				continue
+			}
+			if !hasSnapshots {
+				// Written before pnpm 9 was released: version 7 has all in one.
+				if err := r.addSnapshot(d, p, k, v); err != nil {
+					return err
+				}
+				continue
+			}
+			if err := r.addSnapshot(d, p, k, yamlValue{}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (d *pnpmDoc) readSettings(v yamlValue) (err error) {
+	for k, v := range v.members() {
+		switch k.text() {
+		case "autoInstallPeers":
+			d.autoPeers, err = v.boolean(k.text())
+		case "excludeLinksFromLockfile":
+			d.noLinks, err = v.boolean(k.text())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readCatalogs reads the catalogs of a lockfile, name to {specifier, version}, or of pnpm-workspace.yaml, name to specifier.
+func readCatalogs(v yamlValue) (map[string]map[string]string, error) {
+	all := make(map[string]map[string]string)
+	for k, v := range v.members() {
+		if err := v.expect(yamlMap, "catalog"); err != nil {
+			return nil, err
+		}
+		one := make(map[string]string)
+		for k, v := range v.members() {
+			if v.kind() == yamlMap {
+				v, _ = v.get("specifier")
+				if v.y == nil {
+					continue
+				}
+			}
+			spec, err := v.str("catalog")
+			if err != nil {
+				return nil, err
+			}
+			one[k.text()] = spec
+		}
+		all[k.text()] = one
+	}
+	return all, nil
+}
+
+// plainKey makes sure that a key can be shown and compared.
+func (r *pnpmReader) plainKey(k yamlValue) (string, error) {
+	key := k.text()
+	if key == "" {
+		return "", r.errorf(k, "has an entry without a name")
+	}
+	for _, c := range key {
+		if c < ' ' || 0x7f <= c && c < 0xa0 || 0x202a <= c && c <= 0x202e || 0x2066 <= c && c <= 0x2069 {
+			return "", r.errorf(k, "entry %s has a control character", quoteShort(key))
+		}
+	}
+	return key, nil
+}
+
+// readPackage reads an entry of `packages`.
+func (r *pnpmReader) readPackage(d *pnpmDoc, k, v yamlValue) (*pnpmPackage, error) {
+	key, err := r.plainKey(k)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.expect(yamlMap, "entry "+quoteShort(key)); err != nil {
+		return nil, err
+	}
+	p := &pnpmPackage{pnpmKey: parsePnpmKey(key, d.major), line: k.line()}
+	name, version := "", ""
+	var resolution yamlValue
+	for k, v := range v.members() {
+		switch field := k.text(); field {
+		case "name":
+			name, err = v.str(field)
+		case "version":
+			version, err = v.str(field)
+		case "resolution":
+			resolution, err = v, v.expect(yamlMap, field)
+		case "requiresBuild":
+			p.script, err = v.boolean(field)
+		case "peerDependencies":
+			p.peersOf, err = v, v.expect(yamlMap, field)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	// pnpm takes these fields for what the key says, but fetches what the key says.
+	if p.from == "" && (name != "" && name != p.name || version != "" && version != p.version) {
+		return nil, r.errorf(k, "entry %s says that it is %s", quoteShort(key), quoteShort(cmp.Or(name, p.name)+"@"+cmp.Or(version, p.version)))
+	}
+	p.name, p.version = cmp.Or(p.name, name), cmp.Or(p.version, version)
+	if p.name == "" && p.from != "" {
+		p.name = path.Base(strings.TrimSuffix(strings.TrimPrefix(p.from, "file:"), ".git"))
+	}
+	if err := r.readResolution(d, p, resolution); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// readResolution reads where a package is fetched from.
+// Source: pnpm/pnpm, resolving/resolver-base/src/index.ts.
+func (r *pnpmReader) readResolution(d *pnpmDoc, p *pnpmPackage, v yamlValue) error {
+	var tarball, registry, directory, repo, commit, address string
+	if v.y != nil {
+		for k, v := range v.members() {
+			var to *string
+			switch k.text() {
+			case "integrity":
+				to = &p.integrity
+			case "type":
+				to = &p.kind
+			case "tarball":
+				to = &tarball
+			case "registry":
+				to = &registry
+			case "directory":
+				to = &directory
+			case "repo":
+				to = &repo
+			case "commit":
+				to = &commit
+			case "url":
+				to = &address
+			default:
+				continue
+			}
+			var err error
+			if *to, err = v.str("resolution's " + k.text()); err != nil {
+				return err
+			}
+		}
+	}
+	if p.kind == "" && directory == "" && tarball == "" && strings.HasPrefix(p.from, "file:") && !isTarball(p.from) {
+		p.kind, directory = "directory", strings.TrimPrefix(p.from, "file:")
+	}
+	switch {
+	case p.kind == "directory":
+		p.directory, p.resolved = directory, "file:"+directory
+	case p.kind == "git":
+		p.resolved = repo + "#" + commit
+		if kind, _ := parseSpec(repo); kind != specGit || strings.HasPrefix(repo, "http") {
+			p.resolved = "git+" + p.resolved
+		}
+	case p.kind == "binary" && address != "":
+		p.resolved = address
+	case p.kind != "" && p.from == "":
+		p.resolved = p.kind + ":" + p.name + "@" + p.version
+	case p.kind != "":
+		// Of several variants the one for the machine is taken, and only that has an address.
+	case tarball == "":
+		if p.from != "" {
+			p.resolved = p.from
+			if !strings.HasPrefix(p.from, "file:") {
+				p.resolved = ""
+			}
+			break
+		}
+		switch {
+		case registry != "":
+			p.resolved = pnpmTarball(registry, p.name, p.version)
+		case p.registry != "" && d.major < 9:
+			p.resolved = pnpmTarball("https://"+p.registry, p.name, p.version)
+		}
+	default:
+		p.resolved = tarball
+		if d.major < 9 && p.from == "" && !strings.Contains(tarball, ":") {
+			// Relative to the registry.
+			if base := cmp.Or(registry, "https://"+p.registry); base != "https://" {
+				p.resolved = strings.TrimSuffix(base, "/") + "/" + strings.TrimPrefix(tarball, "/")
+			} else if "/"+strings.TrimPrefix(tarball, "/") == pnpmTarball("", p.name, p.version) {
+				p.resolved = ""
+			}
+		}
+	}
+	return nil
+}
+
+// readSnapshot reads an entry of `snapshots`.
+func (r *pnpmReader) readSnapshot(d *pnpmDoc, k, v yamlValue) error {
+	key, err := r.plainKey(k)
+	if err != nil {
+		return err
+	}
+	if err := v.expect(yamlMap, "snapshot "+quoteShort(key)); err != nil {
+		return err
+	}
+	id, _ := cutPeers(key)
+	p := d.packages[id]
+	if p == nil {
+		p = &pnpmPackage{pnpmKey: parsePnpmKey(key, d.major), line: k.line()}
+		if err := r.readResolution(d, p, yamlValue{}); err != nil {
+			return err
+		}
+		d.packages[id] = p
+	}
+	p.used = true
+	return r.addSnapshot(d, p, k, v)
+}
+
+// addSnapshot adds the node of a package with its peers.
+func (r *pnpmReader) addSnapshot(d *pnpmDoc, p *pnpmPackage, k, v yamlValue) error {
+	if err := r.count(k.line(), 1, 0); err != nil {
+		return err
+	}
+	n := node{
+		path: k.text(), realName: p.name, version: p.version, resolved: p.resolved, integrity: p.integrity,
+		nameAt: noPlace, line: int32(p.line), link: notLink, flags: isInstalled,
+	}
+	n.set(hasScript, p.script)
+	n.set(isFrom, p.from != "")
+	at := int32(len(r.t.nodes))
+	d.index[n.path] = at
+	r.t.nodes = append(r.t.nodes, n)
+	d.snaps = append(d.snaps, pnpmSnap{at, p, v})
+	if p.from == "" && p.kind != "" {
+		r.t.warn(&r.t.nodes[at], "resolution-odd", true, "%s is a version of a registry's package but fetched as %s (%s)", quoteShort(n.path), quoteShort(p.kind), quoteShort(p.resolved))
+	}
+	return nil
+}
+
+// readImporters makes a node of each project of the workspace.
+func (r *pnpmReader) readImporters(d *pnpmDoc, v yamlValue) error {
+	for k, v := range v.members() {
+		if err := v.expect(yamlMap, "importer "+quoteShort(k.text())); err != nil {
+			return err
+		}
+		if err := r.count(k.line(), 1, 0); err != nil {
+			return err
+		}
+		id := k.text()
+		im := pnpmImporter{doc: d, id: id, value: v}
+		where := strings.TrimSuffix(id, "/")
+		if where == "." {
+			where = ""
+		}
+		if where != "" {
+			if at, ok := r.dirs[where]; ok {
+				im.node = at
+			} else {
+				n, err := newNode(where, r.file, k.line())
+				if err != nil {
+					return err
+				}
+				if n.has(isInstalled) {
+					return r.errorf(k, "importer %s lies in node_modules", quoteShort(where))
+				}
+				im.node = int32(len(r.t.nodes))
+				r.dirs[where] = im.node
+				r.t.nodes = append(r.t.nodes, n)
+			}
+		} else if r.t.nodes[0].line == 1 {
+			r.t.nodes[0].line = int32(k.line())
+		}
+		r.imports = append(r.imports, im)
+	}
+	return nil
+}
+
+func (r *pnpmReader) importerNames() []string {
+	var names []string
+	for where := range r.dirs {
+		names = append(names, where)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// link makes the edges.
+func (r *pnpmReader) link() error {
+	if err := r.markImporters(); err != nil {
+		return err
+	}
+	for _, d := range r.docs {
+		for i := range d.snaps {
+			if err := r.linkSnapshot(d, &d.snaps[i]); err != nil {
+				return err
+			}
+		}
+	}
+	return r.linkImporters()
+}
+
+// linkSnapshot makes the edges of a package.
+func (r *pnpmReader) linkSnapshot(d *pnpmDoc, s *pnpmSnap) error {
+	if s.of.directory != "" || s.of.kind == "directory" {
+		r.linkDirectory(s)
+	}
+	if s.value.y == nil {
+		return nil
+	}
+	total := 0
+	for k, v := range s.value.members() {
+		if f := k.text(); f == "dependencies" || f == "optionalDependencies" {
+			if err := v.expect(yamlMap, f); err != nil {
+				return err
+			}
+			for range v.members() {
+				total++
+			}
+		}
+	}
+	if total == 0 {
+		return nil
+	}
+	if total > maxEdges {
+		return r.errorf(s.value, "more than %d dependencies in one place", maxEdges)
+	}
+	if err := r.count(s.value.line(), 0, total); err != nil {
+		return err
+	}
+	if s.of.peers == nil && s.of.peersOf.y != nil {
+		s.of.peers = make(map[string]bool)
+		for k := range s.of.peersOf.members() {
+			s.of.peers[k.text()] = true
+		}
+	}
+	edges := make([]Edge, 0, total)
+	for k, v := range s.value.members() {
+		kind := Prod
+		switch k.text() {
+		case "dependencies":
+		case "optionalDependencies":
+			kind = Optional
+		default:
+			continue
+		}
+		for k, v := range v.members() {
+			ref, err := v.str("version of " + quoteShort(k.text()))
+			if err != nil {
+				return err
+			}
+			e := Edge{Name: k.text(), Kind: kind, To: Missing}
+			if s.of.peers[e.Name] && kind == Prod {
+				e.Kind = Peer
+			}
+			to, err := r.target(d, "", e.Name, ref, k)
+			if err != nil {
+				return err
+			}
+			if e.To = int(to); to < 0 {
+				e.To, e.Spec = Missing, ref
+			} else {
+				e.Spec = r.refSpec(d, e.Name, ref, to)
+			}
+			edges = append(edges, e)
+		}
+	}
+	sortEdges(edges)
+	r.t.nodes[s.node].edges = edges
+	return nil
+}
+
+// sortEdges sorts by name. Unlike setEdges it keeps one name in several fields, since each leads somewhere.
+func sortEdges(edges []Edge) {
+	byName := func(a, b Edge) int { return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.To, b.To)) }
+	if !slices.IsSortedFunc(edges, byName) {
+		slices.SortStableFunc(edges, byName)
+	}
+}
+
+// target finds what a dependency's version leads to; from is the directory that links are relative to. It is -1 for
+// what the file does not list.
+func (r *pnpmReader) target(d *pnpmDoc, from, name, ref string, at yamlValue) (int32, error) {
+	if rest, ok := strings.CutPrefix(ref, "link:"); ok {
+		return r.directory(path.Join(from, rest), rest, name, at)
+	}
+	r.key = appendPnpmRef(r.key[:0], name, ref, d.major)
+	if to, ok := d.index[string(r.key)]; ok {
+		return to, nil
+	}
+	return -1, nil
+}
+
+// directory returns the node of a directory that a link leads to.
+func (r *pnpmReader) directory(where, link, name string, at yamlValue) (int32, error) {
+	if where == "." {
+		where = ""
+	}
+	absolute := path.IsAbs(link) || strings.Contains(link, `\`) || len(link) > 1 && link[1] == ':'
+	if absolute {
+		where = "link:" + link
+	}
+	if to, ok := r.dirs[where]; ok {
+		return to, nil
+	}
+	if err := r.count(at.line(), 1, 0); err != nil {
+		return 0, err
+	}
+	n := node{path: where, realName: name, nameAt: noPlace, line: int32(at.line()), link: notLink}
+	if !absolute {
+		var err error
+		if n, err = newNode(where, r.file, at.line()); err != nil {
+			return 0, err
+		}
+		n.flags &^= isInstalled
+	} else if _, err := r.plainKey(at); err != nil {
+		return 0, err
+	}
+	n.resolved = "link:" + cmp.Or(strings.TrimPrefix(where, "link:"), ".")
+	to := int32(len(r.t.nodes))
+	r.dirs[where] = to
+	r.t.nodes = append(r.t.nodes, n)
+	return to, nil
+}
+
+// refSpec says what a package's dependency asks for, as far as the lockfile knows: there are versions and no ranges.
+func (r *pnpmReader) refSpec(d *pnpmDoc, name, ref string, to int32) string {
+	n := &r.t.nodes[to]
+	switch {
+	case !n.has(isInstalled):
+		return ref
+	case n.has(isFrom):
+		if d.major >= 9 {
+			id, _ := cutPeers(n.path)
+			_, from := splitSpec(id)
+			return from
+		}
+		return cmp.Or(n.resolved, ref)
+	case name != n.realName:
+		return "npm:" + n.realName + "@" + n.version
+	}
+	return n.version
+}
+
+// linkDirectory takes what is copied from a directory of the workspace for a part of the project.
+func (r *pnpmReader) linkDirectory(s *pnpmSnap) {
+	where := path.Clean(s.of.directory)
+	if at, ok := r.dirs[cmp.Or(strings.TrimPrefix(where, "."), "")]; ok && at > 0 && r.t.nodes[at].has(isWorkspace) && r.t.nodes[at].packageName() == s.of.name {
+		n := &r.t.nodes[s.node]
+		n.flags |= isWorkspace
+		n.flags &^= isInstalled
+		n.resolved = ""
+	}
+}
+
+// finish puts the nodes in their final order: the root, then by path.
+func (r *pnpmReader) finish() *tree {
+	nodes := r.t.nodes
+	order := make([]int32, len(nodes))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order[1:], func(a, b int32) int {
+		return cmp.Or(strings.Compare(nodes[a].path, nodes[b].path), cmp.Compare(nodes[a].line, nodes[b].line), cmp.Compare(a, b))
+	})
+	sorted := make([]node, len(nodes))
+	place := make([]int32, len(nodes))
+	for i, old := range order {
+		sorted[i] = nodes[old]
+		place[old] = int32(i)
+	}
+	for i := range sorted {
+		for j := range sorted[i].edges {
+			if e := &sorted[i].edges[j]; e.To >= 0 {
+				e.To = int(place[e.To])
+			}
+		}
+		sortEdges(sorted[i].edges)
+	}
+	r.t.nodes = sorted
+	return r.t
+}
+
+// notePatches warns of what makes the files on disk differ from those of the registry.
+func (r *pnpmReader) notePatches(s *source) {
+	for _, d := range r.docs {
+		if d.patched.y == nil {
+			continue
+		}
+		for k, v := range d.patched.members() {
+			where := ""
+			if p, ok := v.get("path"); ok {
+				where = " by " + quoteShort(p.text())
+			}
+			r.note("patched", k.line(), "%s is patched%s after it is fetched: what is installed is not what its publisher signed", quoteShort(k.text()), where)
+		}
+	}
+	file, line := "", 0
+	for _, name := range []string{".pnpmfile.mjs", ".pnpmfile.cjs", "pnpmfile.js"} {
+		if _, err := fs.Stat(s.fsys, name); err == nil {
+			file = name
+			break
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			file = name // there is something
+		}
+	}
+	for _, d := range r.docs {
+		if d.pnpmfile.y != nil {
+			line = d.pnpmfile.line()
+		}
+	}
+	if file != "" || line > 0 {
+		r.note("pnpmfile", line, "%s is a program that can change what is asked for while pnpm resolves: that it made the lockfile differ from package.json cannot be told from an edited lockfile", cmp.Or(file, ".pnpmfile.cjs"))
+	}
+}
+
+// note adds a warning about the file.
+func (r *pnpmReader) note(code string, line int, format string, args ...any) {
+	if r.t.warned == nil {
+		r.t.warned = make(map[string]int)
+	}
+	if r.t.warned[code]++; r.t.warned[code] <= maxSameWarn {
+		r.t.warnings = append(r.t.warnings, Warning{Code: code, Message: fmt.Sprintf(format, args...), File: r.file, Line: line})
+	}
+}
+
+// registrySpec reports whether a specifier asks for a package of a registry.
+func registrySpec(spec string) bool {
+	kind, _ := parseSpec(spec)
+	return kind == specRegistry
+}
