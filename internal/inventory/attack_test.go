@@ -235,7 +235,7 @@ func TestDecoyLockfile(t *testing.T) {
 		err      string
 		doubtful []string // codes of warnings that say so
 	}{
-		{name: "demanded by packageManager", files: map[string]string{"package.json": `{"packageManager": "yarn@4.5.0+sha512.x"}`, "yarn.lock": ""}, err: "not supported yet: yarn.lock (yarn)"},
+		{name: "demanded by packageManager", files: map[string]string{"package.json": `{"packageManager": "yarn@4.5.0+sha512.x"}`, "yarn.lock": ""}},
 		{name: "demanded by devEngines", files: map[string]string{"package.json": `{"devEngines": {"runtime": {"name": "node"}, "packageManager": {"name": "pnpm", "version": "^9"}}}`, "pnpm-lock.yaml": ""}, err: "pnpm-lock.yaml:1: is empty"},
 		{name: "one of two", files: map[string]string{"package.json": `{"packageManager": "pnpm@9.0.0"}`, "yarn.lock": "", "pnpm-lock.yaml": ""}, err: "pnpm-lock.yaml:1: is empty"},
 		{name: "nothing demanded", files: map[string]string{"package.json": `{}`, "bun.lock": ""}, doubtful: []string{"lockfile-ignored"}},

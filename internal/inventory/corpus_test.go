@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 )
 
@@ -26,15 +27,20 @@ func corpusDir(t testing.TB) string {
 	return dir
 }
 
+// npmFormats are the corpus's words for npm's lockfiles.
+var npmFormats = []string{"npm1", "npm2", "npm3", "shrink1", "shrink2", "shrink3"}
+
 // corpusLockfiles returns the npm lockfiles of the corpus.
-func corpusLockfiles(t testing.TB) (string, []corpusCase) {
+func corpusLockfiles(t testing.TB) (string, []corpusCase) { return corpusFormats(t, npmFormats...) }
+
+// corpusFormats returns the lockfiles of the corpus that have one of the formats.
+func corpusFormats(t testing.TB, formats ...string) (string, []corpusCase) {
 	dir := corpusDir(t)
 	f, err := os.Open(filepath.Join(dir, "cases.jsonl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	formats := map[string]bool{"npm1": true, "npm2": true, "npm3": true, "shrink1": true, "shrink2": true, "shrink3": true}
 	var cases []corpusCase
 	sc := bufio.NewScanner(f)
 	sc.Buffer(nil, 1<<20)
@@ -43,7 +49,7 @@ func corpusLockfiles(t testing.TB) (string, []corpusCase) {
 		if err := json.Unmarshal(sc.Bytes(), &c); err != nil {
 			continue // another kind, whose fields have other types
 		}
-		if c.Kind == "lockfile" && formats[c.Format] {
+		if c.Kind == "lockfile" && slices.Contains(formats, c.Format) {
 			cases = append(cases, c)
 		}
 	}
@@ -51,13 +57,13 @@ func corpusLockfiles(t testing.TB) (string, []corpusCase) {
 		t.Fatal(err)
 	}
 	if len(cases) == 0 {
-		t.Fatal("the corpus lists no npm lockfiles")
+		t.Fatalf("the corpus lists no lockfiles of formats %q", formats)
 	}
 	return dir, cases
 }
 
 func TestCorpusCounts(t *testing.T) {
-	dir, cases := corpusLockfiles(t)
+	dir, cases := corpusFormats(t, slices.Concat(npmFormats, []string{"yarn1", "berry"})...)
 	for _, c := range cases {
 		t.Run(c.ID, func(t *testing.T) {
 			p, err := Open(filepath.Join(dir, c.File), Options{})

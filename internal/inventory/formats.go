@@ -29,7 +29,7 @@ const (
 var formats = []format{
 	{kindShrinkwrap, []string{"npm-shrinkwrap.json"}, nil, readPackageLock},
 	{kindPackageLock, []string{"package-lock.json"}, holds(`"lockfileVersion"`, `"packages"`), readPackageLock},
-	{"yarn", []string{"yarn.lock"}, holds("# yarn lockfile", "__metadata:"), nil},
+	{"yarn", []string{"yarn.lock"}, holds("# yarn lockfile", "__metadata:"), readYarn},
 	{kindPnpm, []string{pnpmLockfile}, holds("lockfileVersion:"), readPnpmLock},
 	{"bun", []string{"bun.lock", "bun.lockb"}, nil, nil},
 	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), nil},

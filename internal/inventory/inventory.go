@@ -73,6 +73,7 @@ type Package struct {
 	Alias     string // name it is installed under where that differs; the first such name of its Locations
 	Integrity string // SRI as the lockfile holds it, unchecked; "" if it has none
 	Resolved  string // URL as the lockfile holds it, unchecked and hostile; "" if it has none
+	Checksum  string // yarn's own digest of the zip archive it makes of the tarball: "10c0/4fbe…"; "" in other formats
 
 	Locations []Location // where it lies, sorted by path; never empty
 	Nodes     []int      // indices in Project.Nodes, parallel to Locations

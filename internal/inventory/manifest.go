@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,10 +20,15 @@ type manifest struct {
 	bundleAll     bool // bundleDependencies: true
 	workspaces    []string
 	overrides     map[string][]string // names to what replaces them, however deep the rule is nested
+	resolutions   []resolution        // of yarn and bun, in the file's order
+	optionals     []string            // names that dependenciesMeta marks as optional, as yarn 2 and later take it
 	script        bool                // has a script that runs on installation
 	manager       string              // name of the package manager that packageManager, else devEngines, demands
 	resolved      string              // _resolved, which npm 6 and older wrote into installed packages
 }
+
+// A resolution replaces what is asked for: by a name, or by a path of names or patterns that ends in it.
+type resolution struct{ pattern, spec string }
 
 // deps reads a field such as "dependencies": names to specifiers.
 func (r *jsonReader) deps(field string, kind EdgeKind, edges []Edge, lenient bool) ([]Edge, error) {
@@ -200,6 +206,16 @@ func parseManifest(file string, data []byte) (*manifest, error) {
 				return r.skip()
 			}
 			err = r.overrideRules(m, "", 0)
+		case "resolutions":
+			var list []Edge
+			list, err = r.deps(field, Prod, nil, true)
+			for _, e := range list {
+				m.resolutions = append(m.resolutions, resolution{e.Name, e.Spec})
+			}
+		case "dependenciesMeta":
+			var optional map[string]bool
+			optional, err = r.peerMeta(true)
+			m.optionals = slices.Sorted(maps.Keys(optional))
 		case "scripts":
 			if r.peek() != jsontext.KindBeginObject {
 				return r.skip()

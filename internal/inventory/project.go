@@ -152,10 +152,8 @@ func (t *tree) say(i int) int8 {
 // asked collects what edges ask of each node.
 func (t *tree) asked() []asked {
 	all := make([]asked, len(t.nodes))
-	for i := range t.nodes {
-		from := &t.nodes[i]
-		say := t.say(i)
-		for _, e := range from.edges {
+	collect := func(edges []Edge, say int8) {
+		for _, e := range edges {
 			if e.To < 0 || e.Kind == Workspace {
 				continue
 			}
@@ -174,7 +172,13 @@ func (t *tree) asked() []asked {
 				a.alias = a.alias || alias != "" && alias == n.packageName()
 				a.matched = a.matched || kind == specURL && sameAddress(e.Spec, n.resolved)
 				a.named = a.named || alias == "" && kind == specRegistry && e.Name == n.packageName()
+				if t.linked && t.replaced(e.Name, n, a) {
+					return
+				}
 				a.others = a.others || kind == specRegistry && !n.has(isLink) && i == int32(e.To) && cmp.Or(alias, e.Name) != n.packageName()
+			}
+			if t.linked && alias != "" {
+				t.noteAlias(t.target(int32(e.To)), e.Name)
 			}
 			to := int32(e.To)
 			ask(to)
@@ -183,7 +187,11 @@ func (t *tree) asked() []asked {
 			}
 		}
 	}
-	if len(t.overrides) == 0 {
+	for i := range t.nodes {
+		collect(t.nodes[i].edges, t.say(i))
+	}
+	collect(t.keyed, sayExtraneous)
+	if len(t.overrides) == 0 || t.linked {
 		return all
 	}
 	for i := range t.nodes {
@@ -202,6 +210,38 @@ func (t *tree) asked() []asked {
 		}
 	}
 	return all
+}
+
+// replaced reports whether an override says that who asks for a name gets the package of a node without place, and
+// notes what it asks for. As in asked, an override speaks for the edges it replaces.
+func (t *tree) replaced(name string, n *node, a *asked) bool {
+	for _, spec := range t.overrides[name] {
+		kind, alias := parseSpec(bareRange(spec))
+		if alias != "" && alias == n.packageName() {
+			a.alias = true
+			return true
+		}
+		if kind != specRegistry && kind&resolvedKind(n.resolved) != 0 {
+			a.kinds |= kind
+			a.spec = spec
+			a.matched = a.matched || kind == specURL && sameAddress(spec, n.resolved)
+			return true
+		}
+	}
+	return false
+}
+
+// noteAlias notes the name that a node without a place is installed under, the first of several.
+func (t *tree) noteAlias(i int32, name string) {
+	if n := &t.nodes[i]; n.nameAt != noPlace || n.realName == name {
+		return
+	}
+	if t.aliases == nil {
+		t.aliases = make(map[int32]string)
+	}
+	if a, ok := t.aliases[i]; !ok || name < a {
+		t.aliases[i] = name
+	}
 }
 
 func sameAddress(spec, resolved string) bool {
@@ -243,7 +283,7 @@ func (t *tree) classifyNode(n *node, a *asked, link *linkAsk, bundler int32, isT
 			t.warn(n, "resolved-differs", true, "%s is asked for as %s but resolved to %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(n.resolved))
 		}
 		return verdict{other: sourceOf(others, from), spec: a.spec}, nil
-	case others != 0 && from&others != 0 && (from&others != specURL || a.matched):
+	case others != 0 && from&others != 0 && (from != specURL || a.matched):
 		// Asked for both ways, and what lies there is what one of them names.
 		return verdict{other: sourceOf(from, from), spec: a.spec}, nil
 	case !registry && from != 0 && (from != specURL || n.has(isFrom)):
@@ -313,7 +353,28 @@ func (t *tree) registryNode(n *node, a *asked, from specKind) (verdict, error) {
 	if err := npm.CheckVersion(id.Version); err != nil {
 		return unknown(err.Error())
 	}
+	if t.linked && a.kinds != 0 {
+		t.judgeResolved(n, a, id, from)
+	}
 	return verdict{}, nil
+}
+
+// judgeResolved warns where something asked for by version is taken from what is no registry, or where the path
+// of its tarball names another package. A registry may lay its files out in a way that names none.
+func (t *tree) judgeResolved(n *node, a *asked, id npm.ID, from specKind) {
+	if from != 0 && from != specURL {
+		t.warn(n, "source-unasked", true, "%s is asked for by version (%s) but the lockfile takes it from %s", quoteShort(id.Name), quoteShort(a.spec), quoteShort(n.resolved))
+		return
+	}
+	if tar, ok := fromTarball(id.Name, n.resolved); ok && from == specURL && (tar.Name != id.Name || withoutBuild(tar.Version) != withoutBuild(id.Version)) {
+		t.warn(n, "resolved-differs", true, "%s is asked for (%s), but the lockfile takes it from the tarball of %s: %s", id, quoteShort(a.spec), tar, quoteShort(n.resolved))
+	}
+}
+
+// withoutBuild is a version without its build metadata, which registries leave out.
+func withoutBuild(version string) string {
+	version, _, _ = strings.Cut(version, "+")
+	return version
 }
 
 // from is what a version 1 entry says in the place of its version; "" if it says nothing there.
@@ -376,6 +437,12 @@ func (t *tree) filter(opts Options, verdicts []verdict) ([]bool, error) {
 		}
 		keep = t.reach(func(EdgeKind) bool { return true }, chosen...)
 		keep[0] = true
+		if t.linked {
+			// What nothing listed asks for is there for a reason that the file does not tell, such as yarn's packageExtensions.
+			for i := range keep {
+				keep[i] = keep[i] || t.nodes[i].has(isExtraneous)
+			}
+		}
 	}
 	if omit := omitted(opts.Omit); omit != 0 {
 		for i := 1; i < len(t.nodes); i++ {
@@ -523,6 +590,12 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 		pkg := &p.Packages[last]
 		if n.name() != pkg.Name && pkg.Alias == "" && n.has(isInstalled) {
 			pkg.Alias = n.name()
+		}
+		if pkg.Alias == "" {
+			pkg.Alias = t.aliases[int32(i)]
+		}
+		if t.checksums != nil && pkg.Checksum == "" {
+			pkg.Checksum = t.checksums[i]
 		}
 		locations[k], nodes[k] = t.location(n), newIndex[i]
 		pkg.Locations = locations[k-len(pkg.Locations) : k+1 : k+1]

@@ -1,6 +1,7 @@
 package inventory
 
 import (
+	"cmp"
 	"net/url"
 	"path"
 	"strings"
@@ -38,8 +39,14 @@ func parseSpec(spec string) (kind specKind, alias string) {
 		case "npm":
 			name, _ := splitSpec(rest)
 			return specRegistry, name
-		case "file":
-			return specFile, ""
+		case "file", "exec":
+			return specFile, "" // exec: is made on this machine, by a script
+		case "catalog":
+			if !strings.Contains(rest, "/") {
+				return specRegistry, "" // the version stands elsewhere
+			}
+		case "patch":
+			return parsePatch(rest)
 		case "link", "portal":
 			return specLink, ""
 		case "workspace":
@@ -74,6 +81,40 @@ func parseSpec(spec string) (kind specKind, alias string) {
 		return specFile, ""
 	}
 	return specRegistry, ""
+}
+
+// parsePatch tells the kind of what a patch: specifier of yarn changes: "left@npm%3A1.0.0#./left.patch". Its real
+// name is the alias, since the package that is patched counts as asked for.
+// Source: yarnpkg/berry, packages/plugin-patch/sources/patchUtils.ts.
+func parsePatch(rest string) (kind specKind, alias string) {
+	const patches = 8 // of a patched package, and so on
+	for range patches {
+		source, _, _ := strings.Cut(rest, "#")
+		source, err := url.PathUnescape(source)
+		if err != nil {
+			break
+		}
+		name, spec := splitSpec(source)
+		inner, ok := strings.CutPrefix(spec, "patch:")
+		if !ok {
+			if kind, alias = parseSpec(bareRange(spec)); name != "" {
+				return kind, cmp.Or(alias, name)
+			}
+			break
+		}
+		rest = inner
+	}
+	return specURL, ""
+}
+
+// bareRange cuts the npm: that yarn 2 and later write before versions, ranges and tags. One before an alias stays.
+func bareRange(spec string) string {
+	if rest, ok := strings.CutPrefix(spec, "npm:"); ok {
+		if _, version := splitSpec(rest); version == "" {
+			return rest
+		}
+	}
+	return spec
 }
 
 // isGitHost reports whether an http(s) address is a repository on a host that npm knows, as opposed to

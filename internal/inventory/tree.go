@@ -24,14 +24,22 @@ type tree struct {
 	// the workspaces' flag and the root's edges to them, on nodes in their final order, the root first.
 	// Otherwise edges are resolved by place.
 	linked bool
+	// repeats says that one place may have several entries, all of which are listed.
+	repeats bool
 	// rootKnown says that nodes[0] has the root project's own edges. Where it has not, whatever at the
 	// top nobody asks for counts as asked for by the root, and the lockfile's flags are all there is.
 	rootKnown  bool
 	workspaces []string            // patterns, as package.json has them
 	overrides  map[string][]string // replacements by name, see manifest
 	bundles    map[string][]string // bundleDependencies by the path of the node that has them
-	warnings   []Warning
-	warned     map[string]int // warnings by code, those that were only counted included
+	// aliases are names that key nodes are installed under where those differ from their own, and checksums are yarn's,
+	// by node; nil where no node has one.
+	aliases map[int32]string
+	// keyed are what the file's own keys ask for, where the reader knows of no other edge that leads to the node.
+	keyed     []Edge
+	checksums []string
+	warnings  []Warning
+	warned    map[string]int // warnings by code, those that were only counted included
 }
 
 // A node is one entry of a tree. nodes[0] is the root project.
@@ -50,7 +58,28 @@ type node struct {
 // key is the entry's own name in the file, name the package's.
 func newKeyNode(key, name string, line int) (node, error) {
 	n := node{path: key, realName: name, nameAt: noPlace, line: int32(line), link: notLink, flags: isInstalled}
+	if why := oddText(key); why != "" {
+		return n, fmt.Errorf("entry %s %s", quoteShort(key), why)
+	}
 	return n, npm.CheckName(name)
+}
+
+const oddControl = "has a control character"
+
+// oddText says why a text cannot be the key of a node, "" if it can.
+func oddText(s string) string {
+	if len(s) > maxKey {
+		return fmt.Sprintf("is longer than %d bytes", maxKey)
+	}
+	for _, r := range s {
+		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 {
+			return oddControl
+		}
+		if 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
+			return "has a character that changes the direction of text"
+		}
+	}
+	return ""
 }
 
 // noPlace in nameAt says that path is no place.
@@ -143,16 +172,10 @@ func newNode(where, file string, line int) (node, error) {
 	bad := func(why string) (node, error) {
 		return n, &FormatError{file, line, fmt.Sprintf("location %s %s", quoteShort(where), why)}
 	}
-	if len(where) > maxKey {
-		return bad(fmt.Sprintf("is longer than %d bytes", maxKey))
-	}
-	for _, r := range where {
-		if r < ' ' || r == 0x7f || 0x80 <= r && r < 0xa0 || r == '\\' {
-			return bad("has a control character or a backslash")
-		}
-		if 0x202a <= r && r <= 0x202e || 0x2066 <= r && r <= 0x2069 {
-			return bad("has a character that changes the direction of text")
-		}
+	if why := oddText(where); why == oddControl || strings.IndexByte(where, '\\') >= 0 {
+		return bad(oddControl + " or a backslash")
+	} else if why != "" {
+		return bad(why)
 	}
 	if where[0] == '/' || len(where) > 1 && where[1] == ':' && isLetter(where[0]) {
 		return bad("is absolute")
@@ -429,7 +452,7 @@ func (t *tree) sortNodes() error {
 	})
 	kept := t.nodes[:1]
 	for _, b := range t.nodes[1:] {
-		if a := &kept[len(kept)-1]; len(kept) > 1 && a.path == b.path {
+		if a := &kept[len(kept)-1]; len(kept) > 1 && a.path == b.path && !t.repeats {
 			// A version 1 lockfile lists what lies under a linked directory once for every link.
 			if !t.legacy || a.version != b.version || a.integrity != b.integrity || a.resolved != b.resolved || a.realName != b.realName {
 				return t.errorf(&b, "location %s occurs twice, see also line %d", quoteShort(b.path), a.line)
