@@ -108,7 +108,7 @@ func (r *Recorder) tarball(t *Tarball) archivedTarball {
 		*k.digests()[i] = hex.EncodeToString(*d)
 	}
 	if t.Files != nil {
-		b, err := json.Marshal(filesOf(t.Files))
+		b, err := json.Marshal(filesOf(t))
 		if err != nil {
 			r.fail(err)
 		}
@@ -123,14 +123,15 @@ type archivedFile struct {
 	Size    int64  `json:"size"`
 	SHA256  string `json:"sha256"`
 	Shebang string `json:"shebang,omitempty"`
+	Bundled []byte `json:"bundled,omitempty"` // see Tarball.Bundled
 }
 
 // filesOf lists files by path. Paths are bytes to npm, and JSON knows text: what would not come back as it was is quoted.
-func filesOf(files map[string]File) []archivedFile {
-	list := make([]archivedFile, 0, len(files))
-	for _, path := range slices.Sorted(maps.Keys(files)) {
-		f := files[path]
-		a := archivedFile{Path: hexPath(path), Size: f.Size, SHA256: hex.EncodeToString(f.SHA256[:])}
+func filesOf(t *Tarball) []archivedFile {
+	list := make([]archivedFile, 0, len(t.Files))
+	for _, path := range slices.Sorted(maps.Keys(t.Files)) {
+		f := t.Files[path]
+		a := archivedFile{Path: hexPath(path), Size: f.Size, SHA256: hex.EncodeToString(f.SHA256[:]), Bundled: t.Bundled[path]}
 		if f.Shebang != (File{}).Shebang {
 			a.Shebang = hex.EncodeToString(f.Shebang[:])
 		}

@@ -2,6 +2,7 @@ package evidence
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -148,7 +149,7 @@ func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarb
 	if k.Files != nil && slices.Contains(digests, WithFiles) {
 		b, err := r.bytes(*k.Files)
 		if err == nil {
-			t.Files, err = parseFiles(b)
+			t.Files, t.Bundled, err = parseFiles(b)
 		}
 		if err != nil {
 			return missing("the list of files of the tarball: " + err.Error())
@@ -160,35 +161,45 @@ func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarb
 }
 
 // parseFiles reads what filesOf lists.
-func parseFiles(b []byte) (map[string]File, error) {
+func parseFiles(b []byte) (files map[string]File, bundled map[string][]byte, err error) {
 	var list []archivedFile
 	if err := json.Unmarshal(b, &list); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	files := make(map[string]File, len(list))
+	files = make(map[string]File, len(list))
 	for _, a := range list {
 		f := File{Size: a.Size}
 		path := a.Path
 		if h, ok := strings.CutPrefix(path, "hex:"); ok {
 			raw, err := hex.DecodeString(h)
 			if err != nil {
-				return nil, fmt.Errorf("the path %.100q: %w", path, err)
+				return nil, nil, fmt.Errorf("the path %.100q: %w", path, err)
 			}
 			path = string(raw)
 		}
 		for text, to := range map[string]*[32]byte{a.SHA256: &f.SHA256, a.Shebang: &f.Shebang} {
 			if d, err := hex.DecodeString(text); err != nil || len(d) != len(to) && text != "" {
-				return nil, fmt.Errorf("the digest %.100q", text)
+				return nil, nil, fmt.Errorf("the digest %.100q", text)
 			} else {
 				copy(to[:], d)
 			}
 		}
 		if _, twice := files[path]; twice {
-			return nil, fmt.Errorf("the path %.100q stands twice", path)
+			return nil, nil, fmt.Errorf("the path %.100q stands twice", path)
 		}
 		files[path] = f
+		if a.Bundled == nil {
+			continue
+		}
+		if sha256.Sum256(a.Bundled) != f.SHA256 {
+			return nil, nil, fmt.Errorf("the bytes of %.100q are not those of its digest", path)
+		}
+		if bundled == nil {
+			bundled = map[string][]byte{}
+		}
+		bundled[path] = a.Bundled
 	}
-	return files, nil
+	return files, bundled, nil
 }
 
 // At is when the last of the archive's answers arrived, UTC, as whoever made it says.

@@ -68,6 +68,9 @@ type Tarball struct {
 	// nil unless they were asked for and could all be read.
 	Files map[string]File
 
+	// Bundled is the bytes of the package.json of packages in its node_modules, by path as in Files; nil without Files.
+	Bundled map[string][]byte
+
 	// Reason and Detail say why the tarball, though wanted, could not be had: then nothing else but URL is set.
 	Reason string // stable kebab-case code, such as "timeout"
 	Detail string // one sentence for a person, hostile text included

@@ -45,8 +45,10 @@ type Place struct {
 	// without it nothing could be equal.
 	Files map[string]File
 
-	// Manifest is the bytes of package.json, where they are not the tarball's.
+	// Manifest is the bytes of package.json, where they are not the tarball's; Bundled those of the package.json of
+	// packages in the tarball's node_modules, likewise.
 	Manifest []byte
+	Bundled  map[string][]byte
 
 	// Reason and Detail say why the directory could not be read; then Files is nil.
 	Reason string // stable kebab-case code: "unreadable" or "too-large"
@@ -145,7 +147,7 @@ func (p *Place) read(dir fs.FS, t *Tarball, listed func(string) bool) {
 		return nil
 	})
 	if err == nil {
-		err = p.readManifest(dir, t)
+		err = p.readManifests(dir, t)
 	}
 	if err != nil {
 		p.Files, p.Reason, p.Detail = nil, "unreadable", err.Error()
@@ -175,20 +177,49 @@ func ofOthers(name string) bool {
 	}
 }
 
-// readManifest keeps package.json where it is not the tarball's.
-func (p *Place) readManifest(dir fs.FS, t *Tarball) error {
-	const name = "package.json"
+// ofBundled reports whether a path is that of the package.json of a package in the package's node_modules.
+func ofBundled(name string) bool {
+	dir, base := path.Split(name)
+	dir = strings.TrimSuffix(dir, "/")
+	return base == "package.json" && dir != "" && path.Base(path.Dir(dir)) != "." && ofOthers(dir)
+}
+
+// readManifests keeps package.json where it is not the tarball's, and those of what is bundled.
+func (p *Place) readManifests(dir fs.FS, t *Tarball) error {
+	var err error
+	if p.Manifest, err = p.differing(dir, "package.json", t, maxInstalledJSON); err != nil {
+		return err
+	}
+	left := int64(maxBundledManifests)
+	for name := range t.Bundled {
+		b, err := p.differing(dir, name, t, min(left, maxBundledManifest))
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			continue
+		}
+		if p.Bundled == nil {
+			p.Bundled = map[string][]byte{}
+		}
+		p.Bundled[name] = b
+		left -= int64(len(b))
+	}
+	return nil
+}
+
+// differing returns the bytes of a file that is not the tarball's, nil for one that is, or is longer than max.
+func (p *Place) differing(dir fs.FS, name string, t *Tarball, max int64) ([]byte, error) {
 	f, ok := p.Files[name]
-	if !ok || f.Size < 0 || f.Size > maxInstalledJSON || f == t.Files[name] {
-		return nil
+	if !ok || f.Size < 0 || f.Size > max || f == t.Files[name] {
+		return nil, nil
 	}
 	file, err := dir.Open(name)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer file.Close()
-	p.Manifest, err = io.ReadAll(io.LimitReader(file, maxInstalledJSON))
-	return err
+	return io.ReadAll(io.LimitReader(file, max))
 }
 
 // installerNotes are what package managers put into a node_modules inside a package for themselves.

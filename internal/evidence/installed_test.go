@@ -130,6 +130,29 @@ func TestReadInstalled(t *testing.T) {
 	}
 }
 
+// The package.json of what is bundled is kept where it is not the tarball's, and within bounds.
+func TestReadInstalledBundled(t *testing.T) {
+	big := `{"x":"` + strings.Repeat("x", maxBundledManifest) + `"}`
+	tarball := readFiles(t, file("package/package.json", "{}"), file("package/node_modules/a/package.json", "{}"), file("package/node_modules/@s/b/package.json", "{}"),
+		file("package/node_modules/a/node_modules/c/package.json", "{}"), file("package/node_modules/big/package.json", big), file("package/lib/package.json", "{}"),
+		file("package/node_modules/package.json", "{}"), file("package/node_modules/a/lib/package.json", "{}"))
+	if got, want := slices.Sorted(maps.Keys(tarball.Bundled)), []string{"node_modules/@s/b/package.json", "node_modules/a/node_modules/c/package.json", "node_modules/a/package.json"}; !slices.Equal(got, want) {
+		t.Fatalf("kept of the tarball %q, want %q", got, want)
+	}
+	dir := install(t, map[string]string{
+		"package.json": "{}", "node_modules/a/package.json": "[]", "node_modules/@s/b/package.json": "{}", "node_modules/a/node_modules/c/package.json": big,
+		"node_modules/big/package.json": "{}", "lib/package.json": "[]",
+	})
+	p := ReadInstalled("p", dir, tarball, nil)
+	if len(p.Bundled) != 1 || string(p.Bundled["node_modules/a/package.json"]) != "[]" || p.Reason != "" || p.Manifest != nil {
+		t.Errorf("kept of the disk %q; %q", slices.Sorted(maps.Keys(p.Bundled)), p.Reason)
+	}
+	twice := readFiles(t, file("package/package.json", "{}"), file("package/node_modules/a/package.json", "{}"), file("package/node_modules/a/package.json", big))
+	if len(twice.Bundled) != 0 {
+		t.Error("the bytes of a file that another has replaced are kept")
+	}
+}
+
 // Packages inside a package count as its own unless they are listed, and commands have digests whatever their size.
 func TestReadInstalledListed(t *testing.T) {
 	tarball := readFiles(t, file("package/package.json", `{"bin":{"tool":"./bin/../bin/tool","other":"../out"}}`), file("package/bin/tool", "#!/usr/bin/env node\n"))

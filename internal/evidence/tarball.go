@@ -33,6 +33,12 @@ const (
 	maxNames       = 64 << 20
 )
 
+// Bytes that are kept of the package.json of one bundled package, and of all in a tarball.
+const (
+	maxBundledManifest  = 1 << 20
+	maxBundledManifests = 8 << 20
+)
+
 // Problems of a tarball, as in [Tarball].Problem. Each but the last two leaves Manifest nil.
 const (
 	ProblemGzip              = "gzip-damaged"       // the compression ends early, or is broken
@@ -102,7 +108,7 @@ func (bounds tarballBounds) read(r io.Reader, digests []string) (*Tarball, error
 	}
 	t.readArchive(bufio.NewReaderSize(in, 64<<10), bounds)
 	if t.Problem != "" && t.Problem != ProblemTrailing && t.Problem != ProblemManifestMissing && t.Problem != ProblemManifestTwice {
-		t.Files = nil // what npm would make of it is not known in full
+		t.Files, t.Bundled = nil, nil // what npm would make of it is not known in full
 	}
 	if _, err := io.Copy(io.Discard, in); err != nil && in.err == nil {
 		in.err = err
@@ -223,6 +229,7 @@ func (m *members) Read(p []byte) (int, error) {
 // readTar looks for package.json, and reads the other files too where they are wanted.
 func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 	names := 0 // bytes of all paths
+	bundled := int64(0)
 	found, differ := 0, false
 	ambiguous := false
 	a := tar.NewReader(r)
@@ -260,7 +267,21 @@ func (t *Tarball) readTar(r io.Reader, bounds tarballBounds) {
 				t.Problem, t.Manifest = ProblemExpanded, nil
 				return
 			}
-			f, err := hashFile(a)
+			var f File
+			if ofBundled(name) && h.Size <= maxBundledManifest && bundled+h.Size <= maxBundledManifests {
+				var b []byte
+				if b, err = io.ReadAll(a); err == nil {
+					f, err = hashFile(bytes.NewReader(b))
+				}
+				if t.Bundled == nil {
+					t.Bundled = map[string][]byte{}
+				}
+				t.Bundled[name] = b
+				bundled += h.Size
+			} else {
+				delete(t.Bundled, name)
+				f, err = hashFile(a)
+			}
 			if err != nil {
 				t.Problem, t.Manifest = ProblemTar, nil
 				return

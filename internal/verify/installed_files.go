@@ -23,10 +23,11 @@ import (
 //
 //   - npm calls .gitignore .npmignore (pacote lib/fetcher.js) and takes the CR off the first line of a command
 //     (bin-links lib/fix-bin.js);
-//   - npm up to 6 writes notes of its own into package.json;
+//   - npm up to 6 writes notes of its own into package.json, into those of bundled packages too;
 //   - an install script may put a file of one of the package's own optional dependencies in the place of a
 //     command, as esbuild does, or move it there, as bun does: the bytes have to be those of that package's
 //     verified tarball, which has a verdict of its own;
+//   - yarn has a few files of its own there, see [installerFiles];
 //   - where the file system ignores the case of letters, two files of the tarball become one.
 //
 // Packages in a node_modules inside it that the lockfile lists are looked at by themselves, save what the tarball
@@ -131,7 +132,8 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 		}
 		accounted[at] = true
 		switch {
-		case sameFile(want, got), c.collides(name, got), name == "package.json" && rewritten(c.tarball.Manifest, p.Manifest):
+		case sameFile(want, got), c.collides(name, got), name == "package.json" && rewritten(c.tarball.Manifest, p.Manifest),
+			c.tarball.Bundled[name] != nil && rewritten(c.tarball.Bundled[name], p.Bundled[name]):
 		case c.scripts && c.commands[name] && got.Size > 0 && c.lent[got.SHA256] != "":
 			told = append(told, name+" is "+c.lent[got.SHA256])
 		default:
@@ -143,7 +145,7 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		switch {
-		case accounted[name]:
+		case accounted[name], installerFiles[name] && p.Files[name].Size >= 0:
 		case inert(name), c.scripts && !inModules(name) && !c.loads[name]:
 			told = append(told, name)
 		default:
@@ -268,6 +270,10 @@ func digestText(f evidence.File) string {
 	}
 	return hex.EncodeToString(f.SHA256[:])
 }
+
+// installerFiles are what yarn puts beside the files of a package: the mark of one that it took out of its zip file
+// (plugin-pnp), and, up to 1, the notes of its cache.
+var installerFiles = map[string]bool{".ready": true, ".yarn-metadata.json": true, ".yarn-tarball.tgz": true}
 
 // inert reports whether a file that was added is one that systems and interpreters leave behind and that
 // Node.js loads under no name that a package would ask for.

@@ -29,6 +29,15 @@ func TestInstalledFiles(t *testing.T) {
 	const plain = `{"name":"p","version":"1.0.0","main":"a.js","description":"x"}`
 	const scripts = `{"name":"p","version":"1.0.0","scripts":{"postinstall":"make"}}`
 	const borrower = `{"name":"p","version":"1.0.0","scripts":{"postinstall":"make"},"bin":{"a":"./bin/x","b":"bin/x.js"}}`
+	const inBundle = "node_modules/b/package.json"
+	bundledOnDisk := func(body string) func(*evidence.Place) {
+		return func(p *evidence.Place) {
+			p.Files[inBundle] = content(body)
+			if body != "" {
+				p.Bundled = map[string][]byte{inBundle: []byte(body)}
+			}
+		}
+	}
 	type files = map[string]string
 	for _, tt := range []struct {
 		name, want string // want: "status reason" and, after ": ", the files that the message names
@@ -103,6 +112,16 @@ func TestInstalledFiles(t *testing.T) {
 		{name: "notes without main", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","name":"p","version":"1.0.0"}`)},
 		{name: "notes and a script", want: "fail files-changed: package.json", place: manifestOnDisk(`{"_id":"p@1.0.0","main":"a.js","name":"p","version":"1.0.0","scripts":{"postinstall":"x"}}`)},
 		{name: "notes and a name twice", want: "fail files-changed: package.json", place: manifestOnDisk(`{"main":"evil.js","_id":"p@1.0.0","main":"a.js","name":"p","version":"1.0.0"}`)},
+		{name: "notes of old npm in what is bundled", want: "pass ", tarball: files{inBundle: ""}, place: bundledOnDisk(`{"_inBundle":true,"main":"a.js","description":"x","name":"p","version":"1.0.0"}`)},
+		{name: "another main in what is bundled", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk(`{"_inBundle":true,"main":"evil.js","description":"x","name":"p","version":"1.0.0"}`)},
+		{name: "a dependency in what is bundled", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk(`{"_inBundle":true,"main":"a.js","dependencies":{"evil":"1"},"description":"x","name":"p","version":"1.0.0"}`)},
+		{name: "a type in what is bundled", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk(`{"type":"module","main":"a.js","description":"x","name":"p","version":"1.0.0"}`)},
+		{name: "what is bundled, unread", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk("")},
+		{name: "yarn's files", want: "pass ", disk: files{".ready": "", ".yarn-metadata.json": "{}", ".yarn-tarball.tgz": "x"}},
+		{name: "yarn's files elsewhere", want: "fail files-added: lib/.ready", disk: files{"lib/.ready": ""}},
+		{name: "a link for yarn's file", want: "fail files-added: .ready", place: func(p *evidence.Place) { p.Files[".ready"] = evidence.File{Size: -1} }},
+		{name: "temporary files that pnpm gives room", want: "pass files-made: node_modules/.tmp/x", manifest: scripts, disk: files{"node_modules/.tmp/x": ""}},
+		{name: "a package in them", want: "fail files-added: node_modules/.tmp/node_modules/x", manifest: scripts, disk: files{"node_modules/.tmp/node_modules/x": ""}},
 		{name: "no JSON", want: "fail files-changed: package.json", place: manifestOnDisk(`module.exports`)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -112,6 +131,9 @@ func TestInstalledFiles(t *testing.T) {
 			}
 			tarball := &evidence.Tarball{Manifest: []byte(manifest), Files: contents(tt.tarball)}
 			tarball.Files["package.json"] = content(manifest)
+			if _, ok := tarball.Files[inBundle]; ok {
+				tarball.Files[inBundle], tarball.Bundled = content(plain), map[string][]byte{inBundle: []byte(plain)}
+			}
 			place := evidence.Place{Path: "node_modules/p", Files: contents(tt.disk)}
 			place.Files["package.json"] = content(manifest)
 			if tt.place != nil {
