@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -26,6 +27,16 @@ var forms = map[string]func(io.Writer, *Report, TextOptions) error{
 	"sarif": WriteSARIF, "markdown": WriteMarkdown, "github": WriteGitHub, "gitlab": WriteGitLab, "csv": WriteCSV,
 }
 
+// under names files as they are named where the project lies in a directory of the repository.
+func under(dir string) func(string) string {
+	return func(file string) string {
+		if path.IsAbs(file) {
+			return file
+		}
+		return path.Join(dir, file)
+	}
+}
+
 // TestForms compares what is written with what somebody looked at and found good, as [TestGolden] does.
 func TestForms(t *testing.T) {
 	seen := map[string]bool{}
@@ -39,7 +50,7 @@ func TestForms(t *testing.T) {
 			seen[file] = true
 			t.Run(file, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := write(&b, r, TextOptions{Subject: subject, Version: "1.2.3", Root: "app", Flags: []string{"--registry", "https://npm.example.com"}}); err != nil {
+				if err := write(&b, r, TextOptions{Subject: subject, Version: "1.2.3", Locate: under("app"), Flags: []string{"--registry", "https://npm.example.com"}}); err != nil {
 					t.Fatal(err)
 				}
 				got := b.Bytes()
@@ -51,17 +62,17 @@ func TestForms(t *testing.T) {
 					got = v.Bytes()
 				}
 				got = bytes.ReplaceAll(got, []byte("\r\n"), []byte("\n")) // TestCSV looks at these
-				path := filepath.Join("testdata", "forms", file)
+				golden := filepath.Join("testdata", "forms", file)
 				if *update {
-					if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+					if err := os.MkdirAll(filepath.Dir(golden), 0o755); err != nil {
 						t.Fatal(err)
 					}
-					if err := os.WriteFile(path, got, 0o644); err != nil {
+					if err := os.WriteFile(golden, got, 0o644); err != nil {
 						t.Fatal(err)
 					}
 					return
 				}
-				want, err := os.ReadFile(path)
+				want, err := os.ReadFile(golden)
 				if err != nil {
 					t.Fatalf("%v; run the test with -update", err)
 				}
@@ -101,7 +112,7 @@ func hostiles() map[string]*Report {
 func TestFormsHostile(t *testing.T) {
 	for form, write := range forms {
 		for name, r := range hostiles() {
-			for _, o := range []TextOptions{{}, {Subject: strings.Join(markup, " "), FailOnWarn: true, Verbose: true, Root: "a", Flags: []string{"--registry", "x'; $(id) `id`\n"}}} {
+			for _, o := range []TextOptions{{}, {Subject: strings.Join(markup, " "), FailOnWarn: true, Verbose: true, Locate: under("a"), Flags: []string{"--registry", "x'; $(id) `id`\n"}}} {
 				var b, again bytes.Buffer
 				if err := write(&b, r, o); err != nil {
 					t.Fatal(err)
@@ -301,7 +312,7 @@ func TestGitHubCommands(t *testing.T) {
 	all["denials"] = denials(500)
 	for name, r := range all {
 		var b bytes.Buffer
-		if err := WriteGitHub(&b, r, TextOptions{Root: "app", Subject: "a, b: 100% ##[x", FailOnWarn: true, Verbose: true}); err != nil {
+		if err := WriteGitHub(&b, r, TextOptions{Locate: under("app"), Subject: "a, b: 100% ##[x", FailOnWarn: true, Verbose: true}); err != nil {
 			t.Fatal(err)
 		}
 		counts := map[string]int{}
@@ -333,7 +344,7 @@ func TestGitHubCommands(t *testing.T) {
 		}
 	}
 	var b bytes.Buffer
-	if err := WriteGitHub(&b, denials(500), TextOptions{Root: "app"}); err != nil {
+	if err := WriteGitHub(&b, denials(500), TextOptions{Locate: under("app")}); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Split(b.String(), "\n")
@@ -363,7 +374,7 @@ func TestGitLabReport(t *testing.T) {
 	}
 	for name, r := range all {
 		var b bytes.Buffer
-		if err := WriteGitLab(&b, r, TextOptions{Root: "app", FailOnWarn: true}); err != nil {
+		if err := WriteGitLab(&b, r, TextOptions{Locate: under("app"), FailOnWarn: true}); err != nil {
 			t.Fatal(err)
 		}
 		var list []gitlabIssue

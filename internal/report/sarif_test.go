@@ -100,7 +100,7 @@ type readSARIF struct {
 func TestSARIFSchema(t *testing.T) {
 	s := officialSARIF(t)
 	for name, r := range reports() {
-		for _, o := range []TextOptions{{}, {Version: "1.2.3-rc.1", Root: "packages/app", FailOnWarn: true, Flags: []string{"--registry", "https://r.example"}}} {
+		for _, o := range []TextOptions{{}, {Version: "1.2.3-rc.1", Locate: under("packages/app"), FailOnWarn: true, Flags: []string{"--registry", "https://r.example"}}} {
 			v, err := jsonschema.UnmarshalJSON(bytes.NewReader(sarif(t, r, o)))
 			if err != nil {
 				t.Fatalf("%s: %v", name, err)
@@ -258,7 +258,7 @@ func TestSARIFForGitHub(t *testing.T) {
 
 func TestSARIFLevelsAndPlaces(t *testing.T) {
 	var log readSARIF
-	if err := json.Unmarshal(sarif(t, mixed(), TextOptions{Root: "packages/my app"}), &log); err != nil {
+	if err := json.Unmarshal(sarif(t, mixed(), TextOptions{Locate: under("packages/my app")}), &log); err != nil {
 		t.Fatal(err)
 	}
 	got := map[string]string{}

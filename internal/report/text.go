@@ -30,9 +30,9 @@ type TextOptions struct {
 	Flags []string
 	// Version is that of the program, for formats that tell it; "": not told.
 	Version string
-	// Root is the way from the root of the repository to the directory that files are relative to, such as
-	// "packages/app", for formats that name files from the root; "" where the two are one or nobody knows.
-	Root string
+	// Locate names a file from the root of the repository, with slashes, for formats that do so; nil: files are
+	// named as they stand in the report.
+	Locate func(file string) string
 }
 
 const (

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 
@@ -39,10 +38,10 @@ func positionOf(o TextOptions, file string, line int, locations []string) positi
 	if file == "" {
 		file, line = "package.json", 1
 	}
-	if !path.IsAbs(file) {
-		file = path.Join(o.Root, file)
+	if o.Locate != nil {
+		file = o.Locate(file)
 	}
-	return position{file, max(line, 1)}
+	return position{cmp.Or(file, "package.json"), max(line, 1)}
 }
 
 func newAuditText(w io.Writer, r *Report, o TextOptions) *auditText {
