@@ -63,7 +63,7 @@ func corpusFormats(t testing.TB, formats ...string) (string, []corpusCase) {
 }
 
 func TestCorpusCounts(t *testing.T) {
-	dir, cases := corpusFormats(t, slices.Concat(npmFormats, []string{"yarn1", "berry"})...)
+	dir, cases := corpusFormats(t, slices.Concat(npmFormats, []string{"yarn1", "berry", "bun"})...)
 	for _, c := range cases {
 		t.Run(c.ID, func(t *testing.T) {
 			p, err := Open(filepath.Join(dir, c.File), Options{})

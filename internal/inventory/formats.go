@@ -28,13 +28,18 @@ const (
 // Source: npm/cli, workspaces/arborist/lib/shrinkwrap.js.
 var formats = []format{
 	{kindShrinkwrap, []string{"npm-shrinkwrap.json"}, nil, readPackageLock},
-	{kindPackageLock, []string{"package-lock.json"}, holds(`"lockfileVersion"`, `"packages"`), readPackageLock},
+	{kindPackageLock, []string{"package-lock.json"}, isPackageLock, readPackageLock},
 	{"yarn", []string{"yarn.lock"}, holds("# yarn lockfile", "__metadata:"), readYarn},
 	{kindPnpm, []string{pnpmLockfile}, holds("lockfileVersion:"), readPnpmLock},
-	{"bun", []string{"bun.lock", "bun.lockb"}, nil, nil},
-	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), nil},
-	{"spdx", nil, holds(`"spdxVersion"`, "SPDXVersion:"), nil},
+	{"bun", []string{"bun.lock", "bun.lockb"}, nil, readBunLock},
+	{"cyclonedx", nil, holds(`"bomFormat"`, "cyclonedx.org/schema/bom"), readCycloneDX},
+	{"spdx", nil, holds(`"spdxVersion"`, "SPDXVersion:", "spdxVersion:", "spdx.org/rdf"), readSPDX},
 	{kindNodeModules, []string{hiddenLockfile, nodeModules}, nil, readNodeModules},
+}
+
+// isPackageLock tells npm's lockfile, in which SPDX documents look alike.
+func isPackageLock(head []byte) bool {
+	return holds(`"lockfileVersion"`, `"packages"`)(head) && !holds(`"spdxVersion"`)(head)
 }
 
 // manager is the package manager that writes a format, such as "yarn"; "" for node_modules and for SBOMs.

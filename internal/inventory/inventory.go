@@ -51,7 +51,10 @@ type Project struct {
 	Kind    string // format that was read: "package-lock", "npm-shrinkwrap" or "node_modules"
 	// FormatVersion is the lockfileVersion: 1, 2 or 3; 0 for a node_modules without hidden lockfile.
 	FormatVersion int
-	Files         []string // files that were read, relative to Dir, lockfile first; those of packages on disk are left out
+	// Document are the exact bytes of an SBOM, nil for anything else. Path of its nodes and their Locations is the bom-ref
+	// or SPDXID; where an entry has none, its package URL, else its name and version.
+	Document []byte
+	Files    []string // files that were read, relative to Dir, lockfile first; those of packages on disk are left out
 
 	Packages []Package // registry packages, sorted by name, version, integrity and resolved
 	Others   []Other   // everything else, sorted by name, version and source
@@ -101,6 +104,7 @@ const (
 	SourceFile      = "file"      // a tarball or copied directory of this machine
 	SourceLink      = "link"      // a symlink to a directory that is no workspace
 	SourceBundled   = "bundled"   // inside the tarball of the package above it
+	SourceForeign   = "foreign"   // of another ecosystem, or no package at all, as SBOMs list them
 	SourceUnknown   = "unknown"   // present, but it cannot be told what it is; a Warning says why
 )
 
@@ -230,10 +234,15 @@ func (e *FormatError) Error() string {
 type UnsupportedError struct {
 	File   string // relative to the project, or as given to Open
 	Format string // "yarn", "pnpm", "bun", …
+	Hint   string // how to turn it into a file that is read, "" if nothing is known to
 }
 
 func (e *UnsupportedError) Error() string {
-	return fmt.Sprintf("not supported yet: %s (%s)", e.File, e.Format)
+	s := fmt.Sprintf("not supported yet: %s (%s)", e.File, e.Format)
+	if e.Hint != "" {
+		s += ": " + e.Hint
+	}
+	return s
 }
 
 // A NotFoundError says that a directory holds nothing that names its packages.
@@ -315,7 +324,7 @@ func locate(err error, dir string) error {
 		return &FormatError{filepath.Join(dir, fe.File), fe.Line, fe.Msg}
 	}
 	if ue, ok := errors.AsType[*UnsupportedError](err); ok {
-		return &UnsupportedError{filepath.Join(dir, ue.File), ue.Format}
+		return &UnsupportedError{filepath.Join(dir, ue.File), ue.Format, ue.Hint}
 	}
 	if nf, ok := errors.AsType[*NotFoundError](err); ok {
 		return &NotFoundError{dir, nf.Looked}
@@ -425,7 +434,7 @@ func (s *source) find(name string) (*format, string, error) {
 		})
 	}
 	if found[0].read == nil {
-		return nil, "", &UnsupportedError{files[0], found[0].kind}
+		return nil, "", &UnsupportedError{File: files[0], Format: found[0].kind}
 	}
 	return found[0], files[0], nil
 }
@@ -446,7 +455,7 @@ func (s *source) findFile(name string) (*format, string, error) {
 		for _, file := range formats[i].files {
 			if name == file || path.Base(file) == name {
 				if formats[i].read == nil {
-					return nil, "", &UnsupportedError{name, formats[i].kind}
+					return nil, "", &UnsupportedError{File: name, Format: formats[i].kind}
 				}
 				return &formats[i], name, nil
 			}
@@ -459,7 +468,7 @@ func (s *source) findFile(name string) (*format, string, error) {
 	for i := range formats {
 		if f := &formats[i]; f.sniff != nil && f.sniff(head) {
 			if f.read == nil {
-				return nil, "", &UnsupportedError{name, f.kind}
+				return nil, "", &UnsupportedError{File: name, Format: f.kind}
 			}
 			return f, name, nil
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -31,6 +32,72 @@ func newJSONReader(file string, data []byte, duplicates bool) *jsonReader {
 	opts := []jsontext.Options{jsontext.AllowDuplicateNames(duplicates), jsontext.AllowInvalidUTF8(duplicates)}
 	r.dec = jsontext.NewDecoder(bytes.NewBuffer(r.data), opts...)
 	return r
+}
+
+// relaxJSON turns what bun.lock may have beside JSON into spaces, in place: comments, and a comma after the last
+// member or element. Everything stays where it is, so that lines and offsets are the file's.
+func relaxJSON(data []byte) []byte {
+	comma := -1       // a comma that nothing but space follows so far
+	last := byte('[') // the latest byte that is no space: a comma can be a last one only after a value
+	for i := 0; i < len(data); i++ {
+		switch data[i] {
+		case ' ', '\t', '\n', '\r':
+			continue
+		case '/':
+			end := commentEnd(data, i)
+			if end < 0 {
+				return data // the reader will say what is wrong here
+			}
+			for ; i < end; i++ {
+				if data[i] != '\n' && data[i] != '\r' {
+					data[i] = ' '
+				}
+			}
+			i--
+			continue
+		case '"':
+			for i++; i < len(data) && data[i] != '"'; i++ {
+				if data[i] == '\\' {
+					i++
+				}
+			}
+			comma = -1
+		case ',':
+			if comma = -1; last != '[' && last != '{' && last != ',' && last != ':' {
+				comma = i
+			}
+		case ']', '}':
+			if comma >= 0 {
+				data[comma] = ' '
+			}
+			comma = -1
+		default:
+			comma = -1
+		}
+		if i < len(data) {
+			last = data[i]
+		}
+	}
+	return data
+}
+
+// commentEnd is where the comment that begins at an offset ends, -1 if none begins or it has no end.
+func commentEnd(data []byte, at int) int {
+	if at+1 >= len(data) {
+		return -1
+	}
+	switch data[at+1] {
+	case '/':
+		if n := bytes.IndexByte(data[at:], '\n'); n >= 0 {
+			return at + n
+		}
+		return len(data)
+	case '*':
+		if n := bytes.Index(data[at+2:], []byte("*/")); n >= 0 {
+			return at + 2 + n + 2
+		}
+	}
+	return -1
 }
 
 // line returns the line on which the token read last ends.
@@ -234,4 +301,36 @@ func (r *jsonReader) unquote(raw jsontext.Value, intern bool) (string, error) {
 	s := string(b)
 	r.interned[s] = s
 	return s, nil
+}
+
+// intern returns a text that does not keep a longer one in memory, and only once.
+func (r *jsonReader) intern(s string) string {
+	if t, ok := r.interned[s]; ok {
+		return t
+	}
+	s = strings.Clone(s)
+	r.interned[s] = s
+	return s
+}
+
+// nextLine returns the line on which the next token begins.
+func (r *jsonReader) nextLine() int {
+	at := int(r.dec.InputOffset())
+	for at < len(r.data) && strings.IndexByte(" \t\n\r,:", r.data[at]) >= 0 {
+		at++
+	}
+	return r.lineAt(at)
+}
+
+// maybe reads a value that may be null.
+func (r *jsonReader) maybe(read func() error) error {
+	if r.peek() == jsontext.KindNull {
+		return r.skip()
+	}
+	return read()
+}
+
+// each reads an array that may be null.
+func (r *jsonReader) each(what string, element func() error) error {
+	return r.maybe(func() error { return r.array(what, element) })
 }

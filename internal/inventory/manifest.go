@@ -19,12 +19,13 @@ type manifest struct {
 	bundle        []string
 	bundleAll     bool // bundleDependencies: true
 	workspaces    []string
-	overrides     map[string][]string // names to what replaces them, however deep the rule is nested
-	resolutions   []resolution        // of yarn and bun, in the file's order
-	optionals     []string            // names that dependenciesMeta marks as optional, as yarn 2 and later take it
-	script        bool                // has a script that runs on installation
-	manager       string              // name of the package manager that packageManager, else devEngines, demands
-	resolved      string              // _resolved, which npm 6 and older wrote into installed packages
+	overrides     map[string][]string          // names to what replaces them, however deep the rule is nested
+	resolutions   []resolution                 // of yarn and bun, in the file's order
+	optionals     []string                     // names that dependenciesMeta marks as optional, as yarn 2 and later take it
+	catalogs      map[string]map[string]string // of bun: specifiers by name; the default catalog is ""
+	script        bool                         // has a script that runs on installation
+	manager       string                       // name of the package manager that packageManager, else devEngines, demands
+	resolved      string                       // _resolved, which npm 6 and older wrote into installed packages
 }
 
 // A resolution replaces what is asked for: by a name, or by a path of names or patterns that ends in it.
@@ -110,8 +111,9 @@ func (r *jsonReader) strings(what string) ([]string, error) {
 	return list, err
 }
 
-// workspacePatterns reads `workspaces`: an array of patterns, or an object that has one as `packages`.
-func (r *jsonReader) workspacePatterns() (patterns []string, err error) {
+// workspacePatterns reads `workspaces`: an array of patterns, or an object that has one as `packages`, and with bun
+// catalogs beside it.
+func (r *jsonReader) workspacePatterns(m *manifest) (patterns []string, err error) {
 	switch r.peek() {
 	case jsontext.KindBeginArray:
 		return r.strings("workspaces")
@@ -121,6 +123,12 @@ func (r *jsonReader) workspacePatterns() (patterns []string, err error) {
 				var err error
 				patterns, err = r.strings("workspaces")
 				return err
+			}
+			switch field {
+			case "catalog":
+				return r.catalog(m, "")
+			case "catalogs":
+				return r.namedCatalogs(m)
 			}
 			return r.skip()
 		})
@@ -200,7 +208,11 @@ func parseManifest(file string, data []byte) (*manifest, error) {
 		case "bundleDependencies", "bundledDependencies":
 			m.bundle, m.bundleAll, err = r.bundled()
 		case "workspaces":
-			m.workspaces, err = r.workspacePatterns()
+			m.workspaces, err = r.workspacePatterns(m)
+		case "catalog":
+			err = r.catalog(m, "")
+		case "catalogs":
+			err = r.namedCatalogs(m)
 		case "overrides":
 			if r.peek() != jsontext.KindBeginObject {
 				return r.skip()

@@ -232,7 +232,7 @@ func (r *lockReader) packageEntry(where string) error {
 			bundle, bundleAll, err = r.bundled()
 		case "workspaces":
 			if where == "" {
-				r.workspaces, err = r.workspacePatterns()
+				r.workspaces, err = r.workspacePatterns(&manifest{})
 			} else {
 				err = r.skip()
 			}

@@ -101,6 +101,9 @@ func (t *tree) inferBundles() {
 
 // classify decides for each node what it is.
 func (t *tree) classify() ([]verdict, error) {
+	if t.verdicts != nil {
+		return t.verdicts, nil
+	}
 	all, links := t.asked(), t.linksAsked()
 	bundlers := t.bundlers()
 	verdicts := make([]verdict, len(t.nodes))
@@ -196,6 +199,9 @@ func (t *tree) asked() []asked {
 	}
 	for i := range t.nodes {
 		n, a := &t.nodes[i], &all[i]
+		if n.has(isPinned) && n.name() != n.packageName() && len(t.overrides[n.packageName()]) > 0 {
+			a.alias, a.others = true, false // bun replaces what is asked for as a tarball by the name in it
+		}
 		for _, spec := range t.overrides[n.name()] {
 			kind, alias := parseSpec(spec)
 			if alias != "" && alias == n.packageName() {
@@ -277,6 +283,11 @@ func (t *tree) classifyNode(n *node, a *asked, link *linkAsk, bundler int32, isT
 	others := a.kinds &^ specRegistry
 	registry := a.kinds&specRegistry != 0
 	switch {
+	case n.has(isPinned):
+		if others != 0 && !registry && !a.alias {
+			t.warn(n, "resolved-differs", true, "%s is asked for as %s but the lockfile has version %s of the registry's %s", quoteShort(n.name()), quoteShort(a.spec), quoteShort(n.version), quoteShort(n.packageName()))
+		}
+		return t.registryNode(n, a, from)
 	case others != 0 && !registry:
 		// Nothing asks for it by version.
 		if n.resolved != "" && (from&others == 0 || others == specURL && !a.matched) {
@@ -486,7 +497,7 @@ func (t *tree) chosen(names []string) ([]int32, error) {
 
 // build merges the kept nodes into packages and others.
 func (t *tree) build(keep []bool, verdicts []verdict) *Project {
-	p := &Project{Name: t.nodes[0].realName, Version: t.nodes[0].version, Kind: t.kind, FormatVersion: t.version}
+	p := &Project{Name: t.nodes[0].realName, Version: t.nodes[0].version, Kind: t.kind, FormatVersion: t.version, Document: t.document}
 	newIndex := make([]int, len(t.nodes))
 	kept := 0
 	for i := range t.nodes {

@@ -161,7 +161,7 @@ func TestProject(t *testing.T) {
 		{name: "pnpm only", files: map[string]string{"pnpm-lock.yaml": "lockfileVersion: '9.0'\n"}},
 		{name: "bun only", files: map[string]string{"bun.lockb": "\x00"}, err: "not supported yet: bun.lockb (bun)"},
 		{name: "yarn by name", files: map[string]string{"yarn.lock": "a@1:\n  version \"1.0.0\"\n  resolved x#1\n"}, open: "yarn.lock", want: []string{"a@1.0.0 odd direct"}, warn: []string{"source-unasked"}},
-		{name: "an SBOM by its contents", files: map[string]string{"my.json": `{"bomFormat": "CycloneDX"}`}, open: "my.json", err: "not supported yet: my.json (cyclonedx)"},
+		{name: "an SBOM by its contents", files: map[string]string{"my.json": `{"bomFormat": "CycloneDX", "specVersion": "1.9"}`}, open: "my.json", err: `my.json:1: CycloneDX "1.9" is not supported`},
 		{name: "nothing", files: map[string]string{"package.json": "{}"}, err: "has no lockfile and no node_modules"},
 		{name: "another file", files: map[string]string{"package.json": "{}"}, open: "package.json", err: "not a lockfile or SBOM"},
 		{name: "a lockfile of another name", files: map[string]string{"base.json": gitLeft}, open: "base.json", want: []string{"a@1.0.0 direct", "left@1.0.0"}},

@@ -30,7 +30,7 @@ func (t *tree) missing(opts Options, keep []bool) ([]Other, error) {
 			switch {
 			case e.To != Missing:
 				continue
-			case e.Kind == Dev && (!own || omit&isDev != 0), e.Kind == Peer && (opts.LegacyPeerDeps || t.legacy || omit&isPeer != 0):
+			case e.Kind == Dev && (!own || omit&isDev != 0), e.Kind == Peer && (opts.LegacyPeerDeps || t.legacy || t.peersMayMiss || omit&isPeer != 0):
 				continue
 			case e.Kind != Prod && e.Kind != Dev && e.Kind != Peer:
 				continue

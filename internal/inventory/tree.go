@@ -28,10 +28,15 @@ type tree struct {
 	repeats bool
 	// rootKnown says that nodes[0] has the root project's own edges. Where it has not, whatever at the
 	// top nobody asks for counts as asked for by the root, and the lockfile's flags are all there is.
-	rootKnown  bool
-	workspaces []string            // patterns, as package.json has them
-	overrides  map[string][]string // replacements by name, see manifest
-	bundles    map[string][]string // bundleDependencies by the path of the node that has them
+	rootKnown bool
+	// verdicts are those of a document that says itself what each of its entries is; nil: they are to be found out.
+	verdicts []verdict
+	document []byte // see Project.Document
+	// peersMayMiss says that the package manager may leave out peer dependencies.
+	peersMayMiss bool
+	workspaces   []string            // patterns, as package.json has them
+	overrides    map[string][]string // replacements by name, see manifest
+	bundles      map[string][]string // bundleDependencies by the path of the node that has them
 	// aliases are names that key nodes are installed under where those differ from their own, and checksums are yarn's,
 	// by node; nil where no node has one.
 	aliases map[int32]string
@@ -135,6 +140,7 @@ const (
 	isWorkspace // set by findWorkspaces
 	isOdd       // a suspicious warning concerns it
 	isConfig    // stands in pnpm-workspace.yaml and not in the lockfile
+	isPinned    // the entry names a version of a registry's package, and the package manager installs that, whatever asks for it
 	isFrom      // version 1: `version` was no version but said where it is from, as resolved does now
 )
 
