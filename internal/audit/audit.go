@@ -432,6 +432,7 @@ func (r *Runner) tarball(t *Target, document []byte) (string, []string) {
 		return "", nil
 	}
 	address := cmp.Or(t.Package.Resolved, doc.Dist.Tarball, t.Package.Registry+"/"+npm.TarballPath(t.Package.ID))
+	address = npm.PublicName(address)
 	if r.o.Config != nil {
 		address = r.o.Config.ReplaceRegistryHost(address, t.Package.Registry)
 	}

@@ -502,7 +502,7 @@ func TestTrust(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	w := newWorld(t)
-	w.write("yarn.lock", []byte("# yarn lockfile v1\n"))
+	w.write("bun.lockb", nil)
 	for _, tt := range []struct {
 		args string
 		code int
@@ -515,7 +515,7 @@ func TestUsage(t *testing.T) {
 		{"completion bash", 0, "bash completion"},
 		{"nonsense", 2, "unknown command"},
 		{"audit nowhere", 2, "nowhere"},
-		{"audit yarn.lock", 2, "yarn.lock"},
+		{"audit bun.lockb", 2, "bun.lockb"},
 		{"audit --format xml", 2, "format"},
 		{"audit --report json", 2, "FORMAT=FILE"},
 		{"audit --omit everything", 2, "omit"},

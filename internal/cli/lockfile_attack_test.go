@@ -39,8 +39,8 @@ func TestLockfileAttacks(t *testing.T) {
 		{name: "a decoy beside yarn.lock", change: func(w *world, _ map[string]any) { w.write("yarn.lock", nil) }, row: "yarn.lock warn yarn.lock is not read"},
 		{name: "a decoy beside yarn.lock, strictly", args: []string{"--fail-on", "warn"}, change: func(w *world, _ map[string]any) { w.write("yarn.lock", nil) },
 			code: 1, row: "yarn.lock warn yarn.lock is not read"},
-		{name: "a decoy beside the yarn.lock that package.json demands", code: 2, row: "yarn.lock", change: func(w *world, _ map[string]any) {
-			w.write("package.json", []byte(`{"packageManager": "yarn@4.5.0"}`))
+		{name: "a decoy beside the yarn.lock that package.json demands", code: 3, row: "ms error is asked for and not in the lockfile", change: func(w *world, _ map[string]any) {
+			w.write("package.json", []byte(`{"packageManager": "yarn@4.5.0", "dependencies": {"ms": "^1.0.0"}}`))
 			w.write("yarn.lock", nil)
 		}},
 		{name: "development packages hidden by .npmrc", code: 3, row: "may not leave out dependencies (omit)", change: func(w *world, p map[string]any) {

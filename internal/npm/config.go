@@ -687,7 +687,7 @@ func (c *Config) ReplaceRegistryHost(resolved, registry string) string {
 	prefix := ""
 	switch host {
 	case "", "npmjs":
-		host = "registry.npmjs.org"
+		host = publicHost
 	default:
 		if u, err := url.Parse(host); err == nil && u.Host != "" {
 			host, prefix = u.Hostname(), strings.TrimSuffix(u.EscapedPath(), "/")

@@ -789,6 +789,22 @@ func TestReplaceRegistryHost(t *testing.T) {
 	}
 }
 
+func TestPublicName(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://registry.yarnpkg.com/x/-/x-1.0.0.tgz":              "https://registry.npmjs.org/x/-/x-1.0.0.tgz",
+		"https://Registry.Yarnpkg.com/@a/x/-/x-1.0.0.tgz#01":        "https://registry.npmjs.org/@a/x/-/x-1.0.0.tgz#01",
+		"https://registry.npmjs.org/x/-/x-1.0.0.tgz":                "https://registry.npmjs.org/x/-/x-1.0.0.tgz",
+		"https://registry.yarnpkg.com.evil.example/x/-/x-1.0.0.tgz": "https://registry.yarnpkg.com.evil.example/x/-/x-1.0.0.tgz",
+		"https://registry.yarnpkg.com:1/x.tgz":                      "https://registry.yarnpkg.com:1/x.tgz",
+		"https://u:p@registry.yarnpkg.com/x.tgz":                    "https://u:p@registry.yarnpkg.com/x.tgz",
+		"%zz":                                                       "%zz", "": "",
+	} {
+		if got := npm.PublicName(address); got != want {
+			t.Errorf("%s is %s, want %s", address, got, want)
+		}
+	}
+}
+
 // FuzzParseConfig: a hostile project file, beside an honest user's, gets at no secret and weakens nothing.
 func FuzzParseConfig(f *testing.F) {
 	for _, tt := range iniTests {

@@ -31,6 +31,26 @@ func normalizeRegistry(s string) (registry string, dropped bool, err error) {
 	return u.Scheme + "://" + host + strings.TrimRight(path, "/"), dropped, nil
 }
 
+// IsPublicHost reports whether a host, with its port if it has one, is that of npm's public registry, under its own
+// name or under registry.yarnpkg.com, the name for it that yarn writes into its lockfiles.
+// Source: yarn's maintainers in yarnpkg/berry#1912 and yarnpkg/yarn#7501: the name is an alias in DNS and no more.
+func IsPublicHost(host string) bool {
+	return strings.EqualFold(host, publicHost) || strings.EqualFold(host, "registry.yarnpkg.com")
+}
+
+const publicHost = "registry.npmjs.org"
+
+// PublicName gives an address on npm's public registry the registry's own name where it has yarn's for it. Whatever
+// else it is given stays as it is.
+func PublicName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.User != nil || !IsPublicHost(u.Host) || strings.EqualFold(u.Host, publicHost) {
+		return address
+	}
+	u.Host = publicHost
+	return u.String()
+}
+
 // urlHost returns the host of a URL of http or https in lower case, with its port unless it is the
 // scheme's default.
 func urlHost(u *url.URL) (string, error) {

@@ -71,7 +71,7 @@ func (f *facts) shasum() []byte {
 }
 
 // checkResolved compares the URL that the lockfile fetches from with this registry's tarball of this name
-// and version. npm's public host counts as this registry, no other foreign host does.
+// and version. npm's public host counts as this registry, under yarn's name for it too; no other foreign host does.
 func (f *facts) checkResolved() outcome {
 	resolved := f.in.Package.Resolved
 	if resolved == "" {
@@ -90,7 +90,7 @@ func (f *facts) checkResolved() outcome {
 	if upstream, err := url.Parse(f.in.Options.Upstream); err == nil && upstream.Host != "" && strings.EqualFold(got.Host, upstream.Host) {
 		registry, ownHost = upstream, true
 	}
-	if !ownHost && !strings.EqualFold(got.Host, "registry.npmjs.org") {
+	if !ownHost && !npm.IsPublicHost(got.Host) {
 		return fail(reasonResolvedElsewhere, want, resolved)
 	}
 	if f.isTarball(got, registry, ownHost) {
@@ -120,7 +120,7 @@ func (f *facts) isTarball(got, registry *url.URL, ownHost bool) bool {
 	if err != nil || stated.User != nil || stated.RawQuery != "" {
 		return false
 	}
-	if !strings.EqualFold(stated.Host, registry.Host) && !strings.EqualFold(stated.Host, "registry.npmjs.org") {
+	if !strings.EqualFold(stated.Host, registry.Host) && !npm.IsPublicHost(stated.Host) {
 		return false
 	}
 	return tarballPath(stated) == path

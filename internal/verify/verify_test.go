@@ -46,6 +46,29 @@ func TestHonestPackages(t *testing.T) {
 	}
 }
 
+// The public registry counts as this one under both of its names, whatever else a name has in common with them.
+func TestPublicNames(t *testing.T) {
+	w := newWorld(t, now)
+	in := w.input(w.publish(lab.Release{CI: lab.GitHub("acme/widget")}))
+	for address, want := range map[string]string{
+		"https://registry.npmjs.org/@acme/widget/-/widget-1.2.3.tgz":                "",
+		"https://registry.yarnpkg.com/@acme/widget/-/widget-1.2.3.tgz":              "",
+		"https://Registry.YarnPkg.com/@acme%2fwidget/-/widget-1.2.3.tgz":            "",
+		"https://registry.yarnpkg.com/@acme/widget/-/widget-1.2.4.tgz":              "lockfile-integrity resolved-elsewhere",
+		"https://registry.yarnpkg.com/widget/-/widget-1.2.3.tgz":                    "lockfile-integrity resolved-elsewhere",
+		"https://registry.yarnpkg.com:8443/@acme/widget/-/widget-1.2.3.tgz":         "lockfile-integrity resolved-elsewhere",
+		"https://registry.yarnpkg.com.evil.example/@acme/widget/-/widget-1.2.3.tgz": "lockfile-integrity resolved-elsewhere",
+		"https://u@registry.yarnpkg.com/@acme/widget/-/widget-1.2.3.tgz":            "lockfile-integrity resolved-elsewhere",
+		"https://yarnpkg.com/@acme/widget/-/widget-1.2.3.tgz":                       "lockfile-integrity resolved-elsewhere",
+		"https://registry.npmjs.com/@acme/widget/-/widget-1.2.3.tgz":                "lockfile-integrity resolved-elsewhere",
+	} {
+		in.Package.Resolved = address
+		if got := failing(verify.Run(in), verify.Fail); got != want {
+			t.Errorf("%s: %q, want %q", address, got, want)
+		}
+	}
+}
+
 // TestOneCheckFails makes, for each check, exactly one thing wrong and demands that exactly that check
 // fails: a check that fails along with another has not been shown to work.
 func TestOneCheckFails(t *testing.T) {
