@@ -585,27 +585,22 @@ func (d *disk) resolve(from, name string) (string, tenant) {
 		where := deps[name]
 		return where, d.at(where)
 	}
-	for base := from; ; base = above(base) {
-		where := joinPath(base, nodeModules+"/"+name)
-		if to, ok := d.links[where]; ok {
-			return to, d.at(to)
+	// Node.js looks in every directory above, save in those that are called node_modules.
+	for dir := from; ; dir = path.Dir(dir) {
+		if dir == "." || dir == "/" {
+			dir = ""
 		}
-		if h, ok := d.places[where]; ok {
-			return where, h
-		}
-		if base == "" || base == ".." || strings.HasPrefix(base, "../") {
-			return "", nobody
-		}
-		if !strings.Contains("/"+base, "/"+nodeModules+"/") && base != "" {
-			// A workspace: Node.js goes up directory by directory.
-			for dir := path.Dir(base); ; dir = path.Dir(dir) {
-				if dir == "." {
-					break
-				}
-				if h, ok := d.places[dir+"/"+nodeModules+"/"+name]; ok {
-					return dir + "/" + nodeModules + "/" + name, h
-				}
+		if path.Base(dir) != nodeModules {
+			where := joinPath(dir, nodeModules+"/"+name)
+			if to, ok := d.links[where]; ok {
+				return to, d.at(to)
 			}
+			if h, ok := d.places[where]; ok {
+				return where, h
+			}
+		}
+		if dir == "" || path.Base(dir) == ".." {
+			return "", nobody
 		}
 	}
 }
