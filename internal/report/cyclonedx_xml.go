@@ -74,6 +74,7 @@ type xmlEditor struct {
 	refs     map[string]bool
 	prefix   string // of CycloneDX's names, with its colon
 	unit     string // one step of indentation
+	opened   map[*element][]byte
 }
 
 func enrichCycloneDXXML(r *Report, p *Project, o TextOptions) ([]byte, error) {
@@ -187,6 +188,7 @@ func (x *xmlEditor) document(root *element) error {
 		return err
 	}
 	x.describe(root, version)
+	x.close()
 	if len(x.edits) > 0 {
 		x.count(root)
 	}
@@ -406,13 +408,22 @@ func (x *xmlEditor) insert(parent *element, order []string, n xmlNode) {
 	x.edits = append(x.edits, edit{at, at, x.write([]byte(space), n, space)})
 }
 
-// open puts content into an element that is written as "<a/>".
+// open puts content into an element that is written as "<a/>", after what was put into it before.
 func (x *xmlEditor) open(e *element, content []byte) {
-	tag := x.src[e.start:e.end]
-	name := tag[1 : 1+bytes.IndexAny(tag[1:], " \t\r\n/>")]
-	text := append(bytes.TrimRight(bytes.Clone(tag[:len(tag)-2]), " \t\r\n"), '>')
-	text = append(append(append(append(text, content...), "</"...), name...), '>')
-	x.replace(e.stretch, text)
+	if x.opened == nil {
+		x.opened = map[*element][]byte{}
+	}
+	x.opened[e] = append(x.opened[e], content...)
+}
+
+// close makes the edits of elements that have got content.
+func (x *xmlEditor) close() {
+	for e, content := range x.opened {
+		tag := x.src[e.start:e.end]
+		name := tag[1 : 1+bytes.IndexAny(tag[1:], " \t\r\n/>")]
+		text := append(append(append([]byte{'>'}, content...), "</"...), name...)
+		x.replace(stretch{e.end - 2, e.end}, append(text, '>'))
+	}
 }
 
 // set makes an element hold the wanted nodes in one of its children, in place of those of an earlier run.

@@ -351,7 +351,7 @@ func (e *spdxEditor) pkg() error {
 				if f.purl == "" && textMember(raw, "referenceType") == "purl" {
 					f.purl = textMember(raw, "referenceLocator")
 				}
-				return textMember(raw, "referenceCategory") == "OTHER" && strings.HasPrefix(textMember(raw, "referenceType"), spdxReferenceMark)
+				return assaySPDXReference(raw)
 			})
 		default:
 			_, err = e.value()
@@ -367,6 +367,10 @@ func (e *spdxEditor) pkg() error {
 	e.seen[f.id] = true
 	e.found = append(e.found, f)
 	return nil
+}
+
+func assaySPDXReference(raw []byte) bool {
+	return textMember(raw, "referenceCategory") == "OTHER" && strings.HasPrefix(textMember(raw, "referenceType"), spdxReferenceMark)
 }
 
 func assayAnnotation(raw []byte) bool {

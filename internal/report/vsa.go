@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"time"
 
+	"assay/internal/npm"
 	"assay/internal/policy"
 	"assay/internal/verify"
 )
@@ -122,7 +123,7 @@ func (p *Package) resource() string {
 	if p.Registry == npmRegistry || p.Registry == "" {
 		return p.PURL
 	}
-	return p.PURL + "?repository_url=" + url.QueryEscape(p.Registry)
+	return npm.PURLParts{ID: npm.ID{Name: p.Name, Version: p.Version}, Qualifiers: map[string]string{"repository_url": p.Registry}}.String()
 }
 
 // level is the highest level of SLSA's build track (version 1.2) that the evidence shows.
