@@ -86,7 +86,7 @@ func (p *Policy) Decide(o *verify.Outcome, filter Filter, oddity string) (Decisi
 }
 
 // DecideSource applies the policy to a dependency that comes from no registry: "git", "url", "file",
-// "workspace", "link", "bundled" or "unknown". An oddity is as in [Policy.Decide].
+// "workspace", "link", "bundled", "foreign" or "unknown". An oddity is as in [Policy.Decide].
 func (p *Policy) DecideSource(source, oddity string) (Decision, []Finding) {
 	var s Setting
 	var message string
@@ -101,6 +101,8 @@ func (p *Policy) DecideSource(source, oddity string) (Decision, []Finding) {
 		s, message = Setting{Level: Allow}, "is part of the project"
 	case "bundled":
 		s, message = Setting{Level: Note}, "comes inside another package's tarball and stands or falls with it"
+	case "foreign":
+		s, message = Setting{Level: Note}, "is no npm package, so nothing is known of it here"
 	case "unknown":
 		s, message = Setting{Level: Error}, "is there, and where it comes from cannot be told"
 	default:

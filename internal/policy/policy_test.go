@@ -219,7 +219,7 @@ func TestFilter(t *testing.T) {
 
 func TestDecideSource(t *testing.T) {
 	for source, want := range map[string]Level{
-		"git": Warn, "url": Deny, "file": Allow, "workspace": Allow, "link": Allow, "bundled": Allow, "unknown": Error, "something else": Deny,
+		"git": Warn, "url": Deny, "file": Allow, "workspace": Allow, "link": Allow, "bundled": Allow, "foreign": Allow, "unknown": Error, "something else": Deny,
 	} {
 		if d, _ := Default().DecideSource(source, ""); d != Decision(want) {
 			t.Errorf("%s: %s, want %s", source, d, want)
