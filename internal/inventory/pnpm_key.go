@@ -81,7 +81,7 @@ func parsePnpmKey(key string, major int) pnpmKey {
 		return pnpmKey{name: name, version: version, registry: host}
 	}
 	if host == "" {
-		return pnpmKey{name: name, from: id}
+		return pnpmKey{from: id}
 	}
 	if id, ok := strings.CutPrefix(id, "@"); ok {
 		return pnpmKey{from: "https://" + id}

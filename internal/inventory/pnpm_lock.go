@@ -55,6 +55,8 @@ type pnpmReader struct {
 	project *pnpmProject
 	dirs    map[string]int32 // importers, and directories that links lead to
 	imports []pnpmImporter
+	// nameless are nodes whose name the file does not tell, until something asks for one by a name.
+	nameless map[int32]bool
 
 	entries, edges, cost int
 	key                  []byte // scratch
@@ -81,6 +83,7 @@ type pnpmPackage struct {
 	kind                string // resolution's type
 	line                int
 	used                bool // some snapshot is of this package
+	nameless            bool // the name is a guess
 	script              bool
 	peersOf             yamlValue
 	peers               map[string]bool // names in peerDependencies, once asked for
@@ -357,9 +360,14 @@ func (r *pnpmReader) readPackage(d *pnpmDoc, k, v yamlValue) (*pnpmPackage, erro
 	if p.from == "" && (name != "" && name != p.name || version != "" && version != p.version) {
 		return nil, r.errorf(k, "entry %s says that it is %s", quoteShort(key), quoteShort(cmp.Or(name, p.name)+"@"+cmp.Or(version, p.version)))
 	}
-	p.name, p.version = cmp.Or(p.name, name), cmp.Or(p.version, version)
+	p.version = cmp.Or(p.version, version)
+	if p.name == "" || d.major < 9 && name != "" {
+		p.name = name
+	}
 	if p.name == "" && p.from != "" {
-		p.name = path.Base(strings.TrimSuffix(strings.TrimPrefix(p.from, "file:"), ".git"))
+		from, _, _ := strings.Cut(p.from, "#")
+		p.name = path.Base(strings.TrimSuffix(strings.TrimPrefix(from, "file:"), ".git"))
+		p.nameless = true
 	}
 	if err := r.readResolution(d, p, resolution); err != nil {
 		return nil, err
@@ -482,6 +490,12 @@ func (r *pnpmReader) addSnapshot(d *pnpmDoc, p *pnpmPackage, k, v yamlValue) err
 	d.index[n.path] = at
 	r.t.nodes = append(r.t.nodes, n)
 	d.snaps = append(d.snaps, pnpmSnap{at, p, v})
+	if p.nameless {
+		if r.nameless == nil {
+			r.nameless = make(map[int32]bool)
+		}
+		r.nameless[at] = true
+	}
 	if p.from == "" && p.kind != "" {
 		r.t.warn(&r.t.nodes[at], "resolution-odd", true, "%s is a version of a registry's package but fetched as %s (%s)", quoteShort(n.path), quoteShort(p.kind), quoteShort(p.resolved))
 	}
@@ -636,6 +650,10 @@ func (r *pnpmReader) target(d *pnpmDoc, from, name, ref string, at yamlValue) (i
 	}
 	r.key = appendPnpmRef(r.key[:0], name, ref, d.major)
 	if to, ok := d.index[string(r.key)]; ok {
+		if r.nameless[to] {
+			r.t.nodes[to].realName = name
+			delete(r.nameless, to)
+		}
 		return to, nil
 	}
 	return -1, nil
