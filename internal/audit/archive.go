@@ -2,14 +2,19 @@ package audit
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
 	"assay/internal/evidence"
 	"assay/internal/npm"
+	"assay/internal/policy"
+	"assay/internal/publisher"
 	"assay/internal/report"
 	"assay/internal/trust"
 	"assay/internal/verify"
@@ -157,4 +162,38 @@ func MergeArchives(archives ...*evidence.Archive) (*evidence.Archive, error) {
 		}
 		return ArchiveTrust(newer), nil
 	}, archives...)
+}
+
+// An AttestationError says that an evidence archive is not attested by whom it has to be.
+type AttestationError struct {
+	Detail string
+	// Undecided says that nobody could tell, as with formats newer than known.
+	Undecided bool
+}
+
+func (e *AttestationError) Error() string { return "archive-attestation: " + e.Detail }
+
+// Attested verifies a bundle over an evidence archive, given the archive's SHA-512, and returns who made the archive.
+// The filter has to name somebody: anyone with a workflow could attest an archive of their own. The error is an
+// [*AttestationError].
+func Attested(bundle, sha512 []byte, m *trust.Material, filter policy.Filter, issuers []string) (*publisher.Publisher, error) {
+	if !filter.NamesPublisher() {
+		return nil, &AttestationError{Detail: "nobody is named who has to have made the archive"}
+	}
+	root := sha256.Sum256(m.RootJSON)
+	out := verify.File(bundle, sha512, verify.Trust{Root: m.Root, RootDigest: hex.EncodeToString(root[:]), KeyState: verify.KeysNotAsked}, issuers)
+	if out.Publisher == nil {
+		e := &AttestationError{Undecided: true}
+		var rows []string
+		for _, c := range out.Checks {
+			rows = append(rows, fmt.Sprintf("%s (%s): %s", c.ID, c.Reason, c.Message))
+			e.Undecided = e.Undecided && c.Status != verify.Fail
+		}
+		e.Detail = "the bundle does not attest this archive: " + strings.Join(rows, "; ")
+		return nil, e
+	}
+	if wrong := filter.Mismatch(out.Publisher); wrong != "" {
+		return nil, &AttestationError{Detail: wrong}
+	}
+	return out.Publisher, nil
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"assay/internal/audit"
 	"assay/internal/inventory"
@@ -29,6 +30,7 @@ type auditFlags struct {
 	tarballs            bool
 	installed           bool
 	includeAttestations bool
+	export              *exporting // nil unless the evidence is what is wanted
 	tree                bool
 	why                 string
 }
@@ -52,16 +54,29 @@ credentials that .npmrc has for it; Sigstore's trust root is fetched from its pu
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
 	}
 	f.add(cmd)
+	f.addAudit(cmd)
+	fl := cmd.Flags()
+	fl.BoolVar(&f.tree, "tree", false, "print who asks for what, with verdicts and publishers")
+	fl.StringVar(&f.why, "why", "", "print why the package of this `NAME` is there: all ways to it, shortest first")
+	return cmd
+}
+
+// addAudit adds the flags that say what is audited, and how.
+func (f *auditFlags) addAudit(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
 	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
 	fl.BoolVar(&f.installed, "installed", false, "compare the files in node_modules with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
-	fl.BoolVar(&f.tree, "tree", false, "print who asks for what, with verdicts and publishers")
-	fl.StringVar(&f.why, "why", "", "print why the package of this `NAME` is there: all ways to it, shortest first")
 	fl.BoolVar(&f.includeAttestations, "include-attestations", false, "list verified attestations in the JSON report, as npm does")
-	return cmd
+}
+
+// newFlags returns the flags that a function adds, for a command that wants some of them.
+func newFlags(add func(cmd *cobra.Command)) *pflag.FlagSet {
+	cmd := &cobra.Command{}
+	add(cmd)
+	return cmd.Flags()
 }
 
 func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) error {
@@ -80,7 +95,8 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	case (f.tree || asksWhy) && f.format != "text":
 		return usagef("--report "+f.format+"=FILE writes that report beside the text", "--tree and --why print text, and --format is %s", f.format)
 	}
-	if len(args) == 0 {
+	unnamed := len(args) == 0
+	if unnamed {
 		args = []string{"."}
 	}
 	start := env.Now()
@@ -90,6 +106,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		return err
 	}
 	defer s.close()
+	f.take(s)
 	omit := f.omit
 	if !cmd.Flags().Changed("omit") {
 		omit = s.omit()
@@ -101,6 +118,12 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	var subjects []string
 	for _, arg := range args {
 		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
+		if q := s.listed(err); q != nil && unnamed {
+			targets, others = q.Listed(), listedOthers(q, s.policy)
+			s.notes = append(s.notes, q.ProjectNotes...)
+			subjects = s.replay.audit.Subjects
+			break
+		}
 		if err != nil {
 			return usagef(inventoryHint(err), "%w", err)
 		}
@@ -151,9 +174,18 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	if err := cmd.Context().Err(); err != nil {
 		return err
 	}
+	if f.export != nil {
+		return f.export.write(cmd.Context(), s, f, options, targets, others, omit, subjects)
+	}
+	if s.replay != nil && s.replay.refused != nil {
+		return unknown(fmt.Errorf("%s: %w", s.replay.name, s.replay.refused))
+	}
 	rep.Others = append(rep.Others, others...)
 	rep.Notes = append(rep.Notes, s.notes...)
 	rep.Projects = s.projects(rep, graphs)
+	if s.replay != nil && !f.quiet {
+		s.replay.compare(env, rep, f, omit, digest(s.policyData))
+	}
 	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
 	write := func(w io.Writer) error { return formats[f.format](w, rep, o) }
 	switch {
@@ -276,7 +308,7 @@ func projectDir(env Environment, path string) string {
 // target is the i-th package of the inventory with the registry that the configuration gives for its name.
 func (s *session) target(project *inventory.Project, i int) audit.Target {
 	p := &project.Packages[i]
-	base, _ := s.config.Registry(p.Name)
+	base := s.registryFor(p.Name)
 	t := audit.Target{
 		Package: verify.Package{
 			ID: npm.ID{Name: p.Name, Version: p.Version}, Registry: base,

@@ -47,6 +47,7 @@ type common struct {
 	noColor     bool
 	quiet       bool
 	verbose     bool
+	evidence    archived
 }
 
 func (c *common) add(cmd *cobra.Command) {
@@ -67,6 +68,7 @@ func (c *common) add(cmd *cobra.Command) {
 	f.BoolVar(&c.noColor, "no-color", false, "no colours (as NO_COLOR)")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "print only what is denied or could not be told")
 	f.BoolVarP(&c.verbose, "verbose", "v", false, "print more")
+	c.evidence.add(f)
 }
 
 // formats are the forms a report can take, by name.
@@ -100,7 +102,7 @@ func (c *common) check() error {
 			return usagef("for example --registry https://registry.npmjs.org", "--registry %q is not the URL of a registry", c.registry)
 		}
 	}
-	return nil
+	return c.evidence.check()
 }
 
 // session is everything that a run needs, made from flags, files and environment.
@@ -112,8 +114,12 @@ type session struct {
 	store  *evidence.Store
 	trust  *trust.Material
 	policy *policy.Policy
-	notes  []report.Note
-	bar    atomic.Pointer[progress] // nil before there is one, and where nobody wants it
+	// policyData is the policy file that counts; nil for none.
+	policyData []byte
+	notes      []report.Note
+	replay     *replayed                // nil where registries are asked
+	recorder   *evidence.Recorder       // nil where nothing is recorded
+	bar        atomic.Pointer[progress] // nil before there is one, and where nobody wants it
 }
 
 // open makes a session for a project directory; network says whether the registry may be asked at all.
@@ -124,6 +130,12 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 	}
 	if err := s.readPolicy(ctx, project); err != nil {
 		return nil, err
+	}
+	if c.evidence.file != "" {
+		if err := s.openArchive(); err != nil {
+			return nil, err
+		}
+		return s, nil
 	}
 	cache := c.cacheDir(env)
 	var err error
@@ -191,6 +203,11 @@ func (s *session) path(file string) string {
 
 // close writes out what the run learnt. Trouble with the cache is told and changes nothing.
 func (s *session) close() {
+	if s.replay != nil {
+		if err := s.replay.archive.Close(); err != nil {
+			fmt.Fprintf(s.env.Stderr, "assay: warning: %s\n", report.Escape(err.Error()))
+		}
+	}
 	if s.store != nil {
 		if err := s.store.Close(); err != nil {
 			fmt.Fprintf(s.env.Stderr, "assay: warning: %s\n", report.Escape(err.Error()))
@@ -203,7 +220,10 @@ func (s *session) close() {
 
 // collector makes the collector of the session.
 func (s *session) collector() *evidence.Collector {
-	o := evidence.CollectorOptions{Store: s.store, Now: s.env.Now, Explain: explain}
+	o := evidence.CollectorOptions{Store: s.store, Now: s.env.Now, Explain: explain, Recorder: s.recorder}
+	if s.replay != nil {
+		o.Archive = s.replay.archive
+	}
 	if s.client != nil {
 		o.Fetcher = evidence.FetcherFor(s.client, func(r *registry.Response) evidence.Response {
 			return evidence.Response{URL: r.URL, Status: r.Status, ETag: r.Header.Get("Etag"), Body: r.Body, At: r.At}
@@ -222,7 +242,7 @@ func explain(err error) evidence.Fault {
 }
 
 func (s *session) auditOptions(filter policy.Filter) audit.Options {
-	return audit.Options{
+	o := audit.Options{
 		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter,
 		Offline: s.flags.offline, Deep: s.flags.deep, StrictTime: s.flags.strictTime, KeysFromFile: s.flags.keys != "",
 		Concurrency: s.flags.concurrency,
@@ -233,6 +253,11 @@ func (s *session) auditOptions(filter policy.Filter) audit.Options {
 			return readFile(name, 1<<20)
 		},
 	}
+	if s.replay != nil {
+		o.KeysFromFile = s.trust.KeysSource.Origin == trust.OriginFile
+		o.Named, o.TrustKeys = s.replay.archive.Named, s.trustKeys
+	}
+	return o
 }
 
 // readConfig reads .npmrc at all its levels, weakest first, as npm does.
@@ -353,6 +378,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 		s.policy = policy.Default()
 		return nil
 	}
+	s.policyData = data
 	s.policy, err = policy.Parse(data, s.shown("", file))
 	if err != nil {
 		return usagef("docs/policy.md lists the keys", "reading the policy: %w", err)

@@ -117,6 +117,9 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 	if len(args) != 1 {
 		return usagef("for example assay verify sigstore@2.0.0", "verify takes one package or tarball, and %d were given", len(args))
 	}
+	if f.bundle != "" && f.evidence.file != "" {
+		return usagef("--evidence-bundle attests an archive", "--bundle and --evidence are two sources of attestations: give one")
+	}
 	if f.pattern != "" {
 		p, err := policy.AnchoredPattern(f.pattern)
 		if err != nil {
@@ -136,7 +139,9 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 	}
 	options := s.auditOptions(f.filter)
 	options.Deep = true
-	if f.bundle != "" {
+	if s.replay != nil {
+		f.look(s, &t, &options)
+	} else if f.bundle != "" {
 		options.Collector = nil
 	} else {
 		options.Tarballs = f.tarball && t.Tarball == nil
@@ -144,6 +149,9 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 	rep := audit.NewRunner(options).Run(ctx, []audit.Target{t})
 	if err := ctx.Err(); err != nil {
 		return err
+	}
+	if s.replay != nil && s.replay.refused != nil {
+		return unknown(fmt.Errorf("%s: %w", s.replay.name, s.replay.refused))
 	}
 	rep.Notes = append(rep.Notes, s.notes...)
 	o := f.textOptions(env, args[0], env.Now().Sub(start))
@@ -171,7 +179,7 @@ func (f *verifyFlags) target(ctx context.Context, s *session, arg string) (audit
 		}
 		t.Package.ID = id
 	}
-	t.Package.Registry, _ = s.config.Registry(t.Package.ID.Name)
+	t.Package.Registry = s.registryFor(t.Package.ID.Name)
 	if f.integrity != "" {
 		standIn, err := tarballOf(f.integrity)
 		if err != nil {
@@ -276,6 +284,11 @@ func (f *verifyFlags) resolve(ctx context.Context, s *session, arg string) (npm.
 	}
 	if strings.ContainsAny(version, "^~<>=*| /\\?#%") || len(version) > 128 {
 		return npm.ID{}, usagef("give the exact version, or a tag", "%q is a range of versions", version)
+	}
+	if s.replay != nil && version == "latest" {
+		if id, ok := s.replay.only(s.registryFor(name), name); ok {
+			return id, nil
+		}
 	}
 	if s.client == nil {
 		return npm.ID{}, usagef("for example assay verify "+name+"@1.0.0", "without a network the exact version is needed")

@@ -150,10 +150,9 @@ type archivedPackument struct {
 	Document archivedAnswer `json:"document"`
 }
 
-// An archivedAnswer is an [Answer]. Without one that was given there is no time, since nothing of that is evidence.
+// An archivedAnswer is an [Answer], whose URL follows from what was asked. Without one that was given there is no time, since nothing of that is evidence.
 type archivedAnswer struct {
 	State  string    `json:"state"`
-	URL    string    `json:"url,omitzero"`
 	Status int       `json:"status,omitzero"`
 	At     time.Time `json:"at,omitzero"`
 	Reason string    `json:"reason,omitzero"`
@@ -401,7 +400,7 @@ func (a archivedAnswer) check() error {
 	if state != Served && state != Absent && !a.At.IsZero() || state == NotAsked && a != (archivedAnswer{State: a.State}) {
 		return fmt.Errorf("an answer that is %s and does not look it", a.State)
 	}
-	return errors.Join(checkText(a.URL, a.Reason, a.Detail), checkPieces(a.Body))
+	return errors.Join(checkText(a.Reason, a.Detail), checkPieces(a.Body))
 }
 
 // state is what State stands for, -1 for nothing.

@@ -157,10 +157,17 @@ func (m *merger) mergePackage(a, b archivedPackage) archivedPackage {
 	if compareEncoded(a, b) == 0 {
 		return a
 	}
+	// What was served together stays together: an older list of attestations is not the registry's beside a newer
+	// document, which may announce none.
+	if c := newest(a.Document, b.Document); c != a.Document {
+		a, b = b, a
+	}
 	out := archivedPackage{
-		Registry: a.Registry, Name: a.Name, Version: a.Version,
-		Document: newest(a.Document, b.Document), Attestations: newest(a.Attestations, b.Attestations),
+		Registry: a.Registry, Name: a.Name, Version: a.Version, Document: a.Document, Attestations: a.Attestations,
 		Unauthenticated: a.Unauthenticated || b.Unauthenticated,
+	}
+	if same := a.Document.Body != nil && b.Document.Body != nil && *a.Document.Body == *b.Document.Body; same {
+		out.Attestations = newest(a.Attestations, b.Attestations)
 	}
 	out.Tarballs = mergeList(a.Tarballs, b.Tarballs, archivedTarball.compare, func(s, t archivedTarball) archivedTarball {
 		rank := func(t archivedTarball) int {

@@ -88,7 +88,8 @@ func (r *Recorder) answer(to *archivedAnswer, a Answer) {
 	if a.State == NotAsked {
 		return
 	}
-	*to = archivedAnswer{State: a.State.String(), URL: clipped(a.URL), Status: a.Status, Detail: clipped(a.Detail)}
+	was := *to
+	*to = archivedAnswer{State: a.State.String(), Status: a.Status, Detail: clipped(a.Detail)}
 	switch a.State {
 	case Served:
 		to.Body, to.At = r.piece(append([]byte{}, a.Body...)), a.At.UTC()
@@ -97,7 +98,12 @@ func (r *Recorder) answer(to *archivedAnswer, a Answer) {
 	case Unavailable:
 		to.Reason = cmp.Or(a.Reason, "unknown")
 	}
+	if was.State == to.State && !was.At.IsZero() && was.At.Before(to.At) && samePiece(was.Body, to.Body) {
+		to.At = was.At // the same answer again: it counts from when it was first given
+	}
 }
+
+func samePiece(a, b *pieceRef) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // clipped is a text that fits an archive; what is cut off says nothing that a verdict could rest on.
 func clipped(s string) string { return s[:min(len(s), maxArchivedText)] }

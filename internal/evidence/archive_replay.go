@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"assay/internal/budget"
+	"assay/internal/npm"
 )
 
 // bigPiece is the size in bytes from which on pieces are read one at a time.
@@ -67,11 +68,7 @@ func (a *Archive) keys(ctx context.Context, big *budget.Pool, registry string) A
 	return r.answer(k.Keys)
 }
 
-const notInArchiveDetail = "the evidence archive does not hold it: whoever made it did not ask"
-
-func notInArchive() Answer {
-	return Answer{State: Unavailable, Reason: ReasonNotInArchive, Detail: notInArchiveDetail}
-}
+func notInArchive() Answer { return Answer{State: Unavailable, Reason: ReasonNotInArchive} }
 
 // A replay reads pieces for one request.
 type replay struct {
@@ -102,7 +99,7 @@ func (r *replay) optional(p *pieceRef) []byte {
 }
 
 func (r *replay) answer(k archivedAnswer) Answer {
-	a := Answer{State: k.state(), URL: k.URL, Status: k.Status, Reason: k.Reason, Detail: k.Detail, At: k.At}
+	a := Answer{State: k.state(), Status: k.Status, Reason: k.Reason, Detail: k.Detail, At: k.At}
 	switch a.State {
 	case NotAsked:
 		return notInArchive()
@@ -121,7 +118,7 @@ func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarb
 	}
 	i := slices.IndexFunc(p.Tarballs, func(t archivedTarball) bool { return t.URL == url })
 	if i < 0 {
-		return missing(notInArchiveDetail)
+		return missing("")
 	}
 	k := &p.Tarballs[i]
 	t := &Tarball{URL: url, Size: k.Size, Problem: k.Problem, Gyp: k.Gyp, Reason: k.Reason, Detail: k.Detail}
@@ -294,4 +291,10 @@ func (a *Archive) Audits() ([]ArchivedAudit, error) {
 		audits = append(audits, ArchivedAudit{k.Subjects, k.Settings, request, report})
 	}
 	return audits, nil
+}
+
+// HasTarball reports whether the archive says what reading a tarball of the package showed.
+func (a *Archive) HasTarball(registry string, id npm.ID) bool {
+	p := a.packages[subject{registry, id.Name, id.Version}]
+	return p != nil && len(p.Tarballs) > 0
 }

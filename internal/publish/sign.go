@@ -30,6 +30,20 @@ func (j *Job) Attest(ctx context.Context, p *Package) (*Attestation, error) {
 	if err != nil {
 		return nil, err
 	}
+	a, err := j.signed(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	out, err := j.Check(p, a.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	a.Publisher = out.Publisher
+	return a, j.sameIdentity(out.Publisher)
+}
+
+// signed signs a statement and enters it into the logs.
+func (j *Job) signed(ctx context.Context, statement []byte) (*Attestation, error) {
 	// The token is asked for again, since it lives for minutes and a build may have taken longer.
 	token, err := j.preflightToken(ctx)
 	if err != nil {
@@ -76,13 +90,7 @@ func (j *Job) Attest(ctx context.Context, p *Package) (*Attestation, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Attestation{Bundle: text, Statement: statement, LogIndex: b.Material.Entries[0].LogIndex, Log: j.o.Services.Rekor[0], Signed: true}
-	out, err := j.Check(p, text)
-	if err != nil {
-		return nil, err
-	}
-	a.Publisher = out.Publisher
-	return a, j.sameIdentity(out.Publisher)
+	return &Attestation{Bundle: text, Statement: statement, LogIndex: b.Material.Entries[0].LogIndex, Log: j.o.Services.Rekor[0], Signed: true}, nil
 }
 
 // Check verifies a bundle for a tarball exactly as a consumer will who has the same trusted root, and returns a

@@ -1,0 +1,342 @@
+package cli_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"assay/internal/evidence"
+	"assay/internal/lab"
+)
+
+// evidenceWorld is a project with a package of each verdict, and trust files that the user names.
+func evidenceWorld(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t)
+	packages := []*lab.Published{
+		w.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "1.2.3"}, CI: lab.GitHub("acme/widget")}),
+		w.publish(lab.Release{Package: lab.Package{Name: "plain"}}),
+		w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true}),
+		w.publish(lab.Release{Package: lab.Package{Name: "stranger", Manifest: map[string]any{"repository": "acme/stranger"}}, CI: lab.GitHub("mallory/stranger")}),
+		w.publish(lab.Release{Package: lab.Package{Name: "shaky"}, CI: lab.GitHub("acme/shaky")}),
+	}
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointAttestations, Name: "shaky"}, lab.Status(500), 0)
+	w.lock(packages...)
+	w.write("keys.json", w.RegistryKeys())
+	return w
+}
+
+// trusting are the flags that vouch for the lab's trust.
+var trusting = []string{"--trusted-root", "trusted_root.json", "--registry-keys", "keys.json"}
+
+// elsewhere turns the world into another machine ten years later: nothing of the first is there but the named files of the
+// project.
+func (w *world) elsewhere(files ...string) {
+	w.t.Helper()
+	w.server.Close()
+	was := w.project
+	w.home, w.project = w.t.TempDir(), w.t.TempDir()
+	w.env["HOME"], w.env["XDG_CACHE_HOME"], w.env["XDG_CONFIG_HOME"] = w.home, filepath.Join(w.home, ".cache"), filepath.Join(w.home, ".config")
+	w.env["npm_config_globalconfig"] = filepath.Join(w.home, "none")
+	w.named = false
+	w.now = func() time.Time { return time.Now().AddDate(10, 0, 0) }
+	for _, name := range files {
+		data, err := os.ReadFile(filepath.Join(was, name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.write(name, data)
+	}
+}
+
+func (w *world) want(r result, code int, words ...string) {
+	w.t.Helper()
+	if r.code != code {
+		w.t.Fatalf("exit %d, want %d\nstdout: %.2000s\nstderr: %s", r.code, code, r.stdout, r.stderr)
+	}
+	for _, word := range words {
+		if !strings.Contains(r.stdout+r.stderr, word) {
+			w.t.Fatalf("%q is not told\nstdout: %.2000s\nstderr: %s", word, r.stdout, r.stderr)
+		}
+	}
+}
+
+func (w *world) flags(args ...string) []string { return append(args, trusting...) }
+
+// TestEvidenceReplay: the report out of an archive is the one that was printed online, byte for byte, on another machine
+// ten years later without a network, with the project and without.
+func TestEvidenceReplay(t *testing.T) {
+	for _, flags := range [][]string{nil, {"--tarballs"}, {"--deep", "--include-attestations", "--strict-time"}} {
+		t.Run(strings.Join(flags, " "), func(t *testing.T) {
+			w := evidenceWorld(t)
+			exported := w.run(append(w.flags("evidence", "export", "-o", "evidence.tar.gz"), flags...)...)
+			w.want(exported, 0, "5 packages", "1 package something could not be had")
+			again := w.run(append(w.flags("evidence", "export", "-o", "again.tar.gz"), flags...)...)
+			w.want(again, 0)
+			one, two := w.read("evidence.tar.gz"), w.read("again.tar.gz")
+			if one != two {
+				t.Error("the same evidence makes another archive")
+			}
+			online := w.run(append(w.flags("audit", "--json"), flags...)...)
+			w.want(online, 1)
+			w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
+			replayed := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
+			w.want(replayed, 1, "byte for byte", "nobody attests this archive")
+			if replayed.stdout != online.stdout {
+				t.Errorf("another report:\n%s", firstDifference(online.stdout, replayed.stdout))
+			}
+			for _, verdict := range []string{"provenance", "signed", "unsigned", "invalid", "unchecked"} {
+				if !strings.Contains(replayed.stdout, `"verdict": "`+verdict+`"`) {
+					t.Errorf("no package is %s", verdict)
+				}
+			}
+			w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json")
+			listed := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
+			w.want(listed, 1, "byte for byte", "there is no project here")
+			if listed.stdout != online.stdout {
+				t.Errorf("another report without the project:\n%s", firstDifference(online.stdout, listed.stdout))
+			}
+			w.want(w.run(w.flags("audit", "--evidence", "evidence.tar.gz", ".")...), 2)
+		})
+	}
+}
+
+func (w *world) read(name string) string {
+	w.t.Helper()
+	data, err := os.ReadFile(filepath.Join(w.project, name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func firstDifference(a, b string) string {
+	x, y := strings.Split(a, "\n"), strings.Split(b, "\n")
+	for i := range min(len(x), len(y)) {
+		if x[i] != y[i] {
+			return strings.Join(x[max(0, i-5):min(len(x), i+3)], "\n") + "\n--- is ---\n" + strings.Join(y[max(0, i-5):min(len(y), i+3)], "\n")
+		}
+	}
+	return "one is longer"
+}
+
+// What an archive does not hold is undecided, and never an absence.
+func TestNotInArchive(t *testing.T) {
+	w := evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	added := w.publish(lab.Release{Package: lab.Package{Name: "added"}})
+	w.lock(added)
+	w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
+	r := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
+	w.want(r, 3, "another than the one that the archive holds")
+	if p := r.pkg("added"); p.Verdict != "unchecked" || !strings.Contains(rows(p), "not-in-archive") {
+		t.Errorf("%s: %s", p.Verdict, rows(p))
+	}
+
+	w = evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
+	for _, flag := range []string{"--tarballs", "--deep"} {
+		r := w.run(w.flags("audit", "--json", "--evidence", "evidence.tar.gz", flag)...)
+		if p := r.pkg("plain"); p.Verdict != "unchecked" || !strings.Contains(rows(p), "not-in-archive") {
+			t.Errorf("%s: %s: %s", flag, p.Verdict, rows(p))
+		}
+	}
+	// A single package is looked at with what there is.
+	w.want(w.run(w.flags("verify", "@acme/widget", "--evidence", "evidence.tar.gz", "--repo", "acme/widget")...), 0, "was built from")
+	w.want(w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz")...), 0)
+	w.want(w.run(w.flags("verify", "plain@9.9.9", "--evidence", "evidence.tar.gz")...), 3, "not-in-archive")
+	w.want(w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz", "--repo", "acme/plain")...), 3)
+}
+
+// TestArchiveTrust: an archive's trust counts only where something other than the archive vouches for it.
+func TestArchiveTrust(t *testing.T) {
+	w := evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "flags.tar.gz")...), 0)
+	w.want(w.run("evidence", "export", "-o", "endpoint.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	online := w.run("audit", "--json", "--trusted-root", "trusted_root.json")
+
+	evil := evidenceWorld(t)
+	evil.want(evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...), 0)
+	evil.want(evil.run("evidence", "export", "-o", "evil-endpoint.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	for _, name := range []string{"evil.tar.gz", "evil-endpoint.tar.gz"} {
+		w.write(name, []byte(evil.read(name)))
+	}
+	w.write("evil-root.json", []byte(evil.read("trusted_root.json")))
+	w.write("evil-keys.json", []byte(evil.read("keys.json")))
+
+	w.elsewhere("flags.tar.gz", "endpoint.tar.gz", "evil.tar.gz", "evil-endpoint.tar.gz", "trusted_root.json", "keys.json", "evil-root.json", "evil-keys.json",
+		"package.json", "package-lock.json")
+	const root, keys = "--trusted-root=trusted_root.json", "--registry-keys=keys.json"
+	for _, tt := range []struct {
+		archive string
+		flags   []string
+		ok      bool
+	}{
+		{"flags.tar.gz", []string{root, keys}, true},
+		{"flags.tar.gz", nil, false},
+		{"flags.tar.gz", []string{root}, false},
+		{"flags.tar.gz", []string{keys}, false},
+		{"flags.tar.gz", []string{"--trusted-root=evil-root.json", keys}, false},
+		{"flags.tar.gz", []string{root, "--registry-keys=evil-keys.json"}, false},
+		{"evil.tar.gz", []string{root, keys}, false},
+		{"evil.tar.gz", nil, false},
+		// The registry's own keys, which nothing but the archive vouches for.
+		{"endpoint.tar.gz", []string{root}, false},
+		{"endpoint.tar.gz", []string{root, keys}, true},
+		{"endpoint.tar.gz", []string{root, "--registry-keys=evil-keys.json"}, false},
+		{"evil-endpoint.tar.gz", []string{root, keys}, false},
+		{"evil-endpoint.tar.gz", []string{"--trusted-root=evil-root.json", keys}, false},
+	} {
+		r := w.run(append([]string{"audit", "--json", "--offline", "--evidence", tt.archive}, tt.flags...)...)
+		if tt.ok {
+			w.want(r, 1)
+			if tt.archive == "endpoint.tar.gz" && r.stdout != online.stdout {
+				t.Errorf("another report:\n%s", firstDifference(online.stdout, r.stdout))
+			}
+			continue
+		}
+		if r.code != 3 || !strings.Contains(r.stderr, "archive-trust") || r.stdout != "" {
+			t.Errorf("%s %v: exit %d\n%.300s\n%s", tt.archive, tt.flags, r.code, r.stdout, r.stderr)
+		}
+	}
+}
+
+// A registry's word that it has no keys is believed from an archive only where the registry is named here.
+func TestArchiveKeyless(t *testing.T) {
+	w := newWorld(t)
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointKeys}, lab.Status(404), 0)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true}))
+	online := w.audit()
+	w.want(online, 0)
+	w.want(w.run("evidence", "export", "-o", "evidence.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	url := w.server.URL
+	w.elsewhere("evidence.tar.gz", "trusted_root.json", "package.json", "package-lock.json")
+	w.want(w.audit("--evidence", "evidence.tar.gz"), 3, "archive-trust")
+	r := w.audit("--evidence", "evidence.tar.gz", "--registry", url)
+	w.want(r, 0)
+	if r.stdout != online.stdout {
+		t.Errorf("another report:\n%s", firstDifference(online.stdout, r.stdout))
+	}
+}
+
+// A file that is no archive is wrong usage; one that is damaged is told with what is damaged.
+func TestNoArchive(t *testing.T) {
+	w := evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	whole := w.read("evidence.tar.gz")
+	w.write("short.tar.gz", []byte(whole[:len(whole)/2]))
+	w.write("text", []byte("not an archive"))
+	w.write("package.tgz", w.publish(lab.Release{Package: lab.Package{Name: "tgz"}}).Tarball)
+	for _, command := range [][]string{{"audit", "--evidence"}, {"evidence", "show"}, {"evidence", "import", "-o", "out.tar.gz"}} {
+		w.want(w.run(append(command, "text")...), 2, "no evidence archive")
+		w.want(w.run(append(command, "package.tgz")...), 2, "no evidence archive")
+		w.want(w.run(append(command, "missing")...), 2)
+		w.want(w.run(append(command, "short.tar.gz")...), 3, "damaged")
+	}
+	w.want(w.run("evidence", "export"), 2)
+	w.want(w.run("audit", "--evidence-repo", "acme/app"), 2)
+	w.want(w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-repo", "acme/app"), 2)
+	w.want(w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-bundle", "x"), 2)
+	w.now = func() time.Time { return time.Now().AddDate(-1, 0, 0) }
+	w.want(w.run(w.flags("audit", "--evidence", "evidence.tar.gz")...), 3, "archive-time")
+}
+
+func TestEvidenceShow(t *testing.T) {
+	w := evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...), 0)
+	w.want(w.run(w.flags("evidence", "show", "evidence.tar.gz")...), 0, "its trust counts here", "@acme/widget@1.2.3  document", "shaky@1.0.0", "attestations not to be had (http-status)")
+	w.want(w.run("evidence", "show", "evidence.tar.gz"), 0, "does not count here: archive-trust")
+	w.want(w.run("evidence", "show", "evidence.tar.gz", "@acme/widget"), 0, "attestations  served", "sha256", "tarball")
+	w.want(w.run("evidence", "show", "evidence.tar.gz", "@acme/widget@9.9.9"), 3, "not-in-archive")
+	var got struct {
+		Schema      string
+		TrustCounts bool `json:"trust_counts"`
+		SHA512      string
+		Packages    []evidence.PackageSummary
+	}
+	r := w.run(w.flags("evidence", "show", "evidence.tar.gz", "--json")...)
+	if err := json.Unmarshal([]byte(r.stdout), &got); err != nil || got.Schema != evidence.SummarySchema || !got.TrustCounts || len(got.SHA512) != 128 || len(got.Packages) != 5 {
+		t.Errorf("%v: %.500s", err, r.stdout)
+	}
+}
+
+// Two archives make one that answers for both; in the cache they are remembered and not believed.
+func TestEvidenceImport(t *testing.T) {
+	w := newWorld(t)
+	w.write("keys.json", w.RegistryKeys())
+	widget := w.publish(lab.Release{Package: lab.Package{Name: "widget"}, CI: lab.GitHub("acme/widget")})
+	plain := w.publish(lab.Release{Package: lab.Package{Name: "plain"}})
+	w.lock(widget)
+	w.want(w.run(w.flags("evidence", "export", "-o", "a.tar.gz")...), 0)
+	w.lock(plain)
+	w.want(w.run(w.flags("evidence", "export", "-o", "b.tar.gz")...), 0)
+	w.want(w.run("evidence", "import", "a.tar.gz", "b.tar.gz", "-o", "ab.tar.gz"), 0, "2 packages")
+	w.want(w.run("evidence", "import", "b.tar.gz", "a.tar.gz", "b.tar.gz", "-o", "ba.tar.gz"), 0, "2 packages")
+	w.want(w.run("evidence", "import", "a.tar.gz", "-o", "aa.tar.gz"), 0)
+	if w.read("ab.tar.gz") != w.read("ba.tar.gz") || w.read("a.tar.gz") != w.read("aa.tar.gz") {
+		t.Error("the order of merging matters, or merging one archive makes another")
+	}
+	w.lock(widget, plain)
+
+	// The registry strips the attestations, and this machine has never seen the package.
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointVersion, Name: "widget"}, lab.StripDist("attestations"), 0)
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointAttestations, Name: "widget"}, lab.Status(404), 0)
+	w.home = t.TempDir()
+	w.env["HOME"], w.env["XDG_CACHE_HOME"], w.env["XDG_CONFIG_HOME"] = w.home, filepath.Join(w.home, ".cache"), filepath.Join(w.home, ".config")
+	unaware := w.run(append(w.flags("audit", "--json"), "--cache", "other")...)
+	w.want(unaware, 0)
+	w.want(w.run("evidence", "import", "a.tar.gz"), 0, "1 package in the cache as earlier evidence")
+	offline := w.run(w.flags("audit", "--json", "--offline")...)
+	if p := offline.pkg("widget"); p.Verdict != "unchecked" || !strings.Contains(rows(p), "cache-unauthenticated") {
+		t.Errorf("what was imported is believed: %s: %s", p.Verdict, rows(p))
+	}
+	aware := w.run(w.flags("audit", "--json")...)
+	w.want(aware, 1)
+	if p := aware.pkg("widget"); p.Verdict != "invalid" || !strings.Contains(rows(p), "attestation-stripped") {
+		t.Errorf("what was stripped is not missed: %s: %s", p.Verdict, rows(p))
+	}
+	if p := aware.pkg("plain"); p.Verdict != "signed" {
+		t.Errorf("plain: %s", p.Verdict)
+	}
+
+	// The same, out of an archive of the stripped answers merged with the first one.
+	w.want(w.run(append(w.flags("evidence", "export", "-o", "stripped.tar.gz"), "--cache", "other2")...), 0)
+	w.want(w.run("evidence", "import", "stripped.tar.gz", "a.tar.gz", "-o", "both.tar.gz"), 0)
+	r := w.run(w.flags("audit", "--json", "--evidence", "both.tar.gz")...)
+	w.want(r, 1)
+	if p := r.pkg("widget"); !strings.Contains(rows(p), "attestation-stripped") {
+		t.Errorf("merged: %s: %s", p.Verdict, rows(p))
+	}
+
+	evil := evidenceWorld(t)
+	evil.want(evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...), 0)
+	w.write("evil.tar.gz", []byte(evil.read("evil.tar.gz")))
+	w.want(w.run("evidence", "import", "a.tar.gz", "evil.tar.gz", "-o", "mixed.tar.gz"), 3, "different trust")
+}
+
+// TestDamagedEvidence flips bits of what is packed, repacked so that no checksum tells: every piece is named, or the
+// archive was made anew and then no package has a better verdict than before.
+func TestDamagedEvidence(t *testing.T) {
+	w := evidenceWorld(t)
+	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...), 0)
+	whole := []byte(w.read("evidence.tar.gz"))
+	step := max(1, len(whole)/60)
+	for i := 0; i < len(whole); i += step {
+		broken := append([]byte{}, whole...)
+		broken[i] ^= 0x10
+		w.write("broken.tar.gz", broken)
+		r := w.run(w.flags("audit", "--json", "--evidence", "broken.tar.gz")...)
+		if i < 3 && r.code != 2 || i >= 3 && (r.code != 3 || !strings.Contains(r.stderr, "damaged: ")) {
+			t.Errorf("byte %d: exit %d: %.300s", i, r.code, r.stderr)
+		}
+		w.write("broken.tar.gz", whole[:i])
+		r = w.run(w.flags("audit", "--json", "--evidence", "broken.tar.gz")...)
+		if r.code != 3 && r.code != 2 || r.stdout != "" {
+			t.Errorf("%d bytes: exit %d: %.300s", i, r.code, r.stderr)
+		}
+	}
+}
