@@ -21,8 +21,8 @@ import (
 // all this already comes out as it is. Otherwise the BOM's version is one higher, as the specification asks for
 // when a BOM is modified, under the same serial number.
 //
-// A component is found by its bom-ref, which is the path of the project's node, and gets nothing where its
-// package URL is another package's. A document is refused, with file and line, if it is no document of a known
+// A component is found by its bom-ref, else its package URL, else its name and version, which is the path of the
+// project's node, and gets nothing where its package URL is another package's. A document is refused, with file and line, if it is no document of a known
 // version, if it could be read in two ways, or if it is signed: a signature over it would no longer hold. It is
 // an error, too, if there are several projects and one of them is such a document.
 //
@@ -273,7 +273,7 @@ func enrichCycloneDX(r *Report, p *Project, o TextOptions) ([]byte, error) {
 		return enrichCycloneDXXML(r, p, o)
 	}
 	e := newEditor(p.File, p.Document)
-	c := &cyclonedxEditor{editor: e, r: r, o: o, subjects: r.subjects(p), refs: map[string]bool{}}
+	c := &cyclonedxEditor{editor: e, r: r, o: o, subjects: r.subjects(p)}
 	if err := c.document(); err != nil {
 		return nil, err
 	}
@@ -285,8 +285,7 @@ type cyclonedxEditor struct {
 	*editor
 	r        *Report
 	o        TextOptions
-	subjects map[string]told
-	refs     map[string]bool // bom-refs of components seen
+	subjects map[string][]told
 	found    []cyclonedxComponent
 	depth    int
 }
@@ -294,7 +293,7 @@ type cyclonedxEditor struct {
 // A cyclonedxComponent is a component of the document.
 type cyclonedxComponent struct {
 	extent
-	ref, purl              string
+	key, purl              string
 	properties, references *entries
 }
 
@@ -345,7 +344,10 @@ func (c *cyclonedxEditor) document() error {
 	}
 	for i := range c.found {
 		f := &c.found[i]
-		s := of(c.subjects, f.ref, f.purl)
+		s, err := c.told(f)
+		if err != nil {
+			return err
+		}
 		c.set(f.extent, "externalReferences", f.references, referenceList(s.references(), version))
 		c.set(f.extent, "properties", f.properties, propertyList(s.properties()))
 	}
@@ -371,50 +373,74 @@ func (c *cyclonedxEditor) count(top extent, at stretch) {
 // maxNesting bounds components within components.
 const maxNesting = 256
 
+// told is what the report says of a component.
+func (c *cyclonedxEditor) told(f *cyclonedxComponent) (told, error) {
+	var purls []string
+	if f.purl != "" {
+		purls = append(purls, f.purl)
+	}
+	switch s := of(c.subjects, f.key, purls...); len(s) {
+	case 0:
+		return told{}, nil
+	case 1:
+		return s[0], nil
+	}
+	return told{}, c.errorf(f.start, "several components are called %.200q, so it cannot be told what was found of which", f.key)
+}
+
 // components reads a list of components and, within them, theirs.
 func (c *cyclonedxEditor) components() error {
 	if c.depth++; c.depth > maxNesting {
 		return c.errorf(c.at(), "components are nested deeper than %d", maxNesting)
 	}
 	defer func() { c.depth-- }()
-	_, err := c.array("components", func() error {
-		var f cyclonedxComponent
-		signed := -1
-		var err error
-		f.extent, err = c.object("a component", func(name string) (err error) {
-			switch name {
-			case "bom-ref":
-				f.ref, _, err = c.text()
-			case "purl":
-				f.purl, _, err = c.text()
-			case "properties":
-				f.properties, err = c.entries("properties", assayProperty)
-			case "externalReferences":
-				f.references, err = c.entries("externalReferences", assayReference)
-			case "components":
-				err = c.components()
-			case "signature":
-				signed = c.at()
-				_, err = c.value()
-			default:
-				_, err = c.value()
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		if _, known := c.subjects[f.ref]; known && c.refs[f.ref] {
-			return c.errorf(f.start, "two components have the bom-ref %.200q, so it cannot be told which is meant", f.ref)
-		}
-		if signed >= 0 && of(c.subjects, f.ref, f.purl) != (told{}) {
-			return c.errorf(signed, "the component %.200q is signed, and the signature would not hold for what is added", f.ref)
-		}
-		c.refs[f.ref] = true
-		c.found = append(c.found, f)
-		return nil
-	})
+	_, err := c.array("components", c.component)
 	return err
+}
+
+func (c *cyclonedxEditor) component() error {
+	var f cyclonedxComponent
+	var ref, group, name, version string
+	signed := -1
+	var err error
+	f.extent, err = c.object("a component", func(member string) (err error) {
+		switch member {
+		case "bom-ref":
+			ref, _, err = c.text()
+		case "purl":
+			f.purl, _, err = c.text()
+		case "group":
+			group, _, err = c.text()
+		case "name":
+			name, _, err = c.text()
+		case "version":
+			version, _, err = c.text()
+		case "properties":
+			f.properties, err = c.entries("properties", assayProperty)
+		case "externalReferences":
+			f.references, err = c.entries("externalReferences", assayReference)
+		case "components":
+			err = c.components()
+		case "signature":
+			signed = c.at()
+			_, err = c.value()
+		default:
+			_, err = c.value()
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	f.key = key(ref, f.purl, group, name, version)
+	c.found = append(c.found, f)
+	if signed < 0 {
+		return nil
+	}
+	if s, err := c.told(&f); err != nil || s != (told{}) {
+		return c.errorf(signed, "the component %.200q is signed, and the signature would not hold for what is added", f.key)
+	}
+	return nil
 }
 
 func assayProperty(raw []byte) bool { return strings.HasPrefix(textMember(raw, "name"), assayPrefix) }
@@ -457,6 +483,14 @@ func (c *cyclonedxEditor) metadata() (*cyclonedxMetadata, error) {
 				return err
 			})
 			m.tools = &tools
+		case name == "component": // it is what the document is about, and not looked at; what is in it is
+			_, err = c.object(name, func(name string) error {
+				if name == "components" {
+					return c.components()
+				}
+				_, err := c.value()
+				return err
+			})
 		default:
 			_, err = c.value()
 		}

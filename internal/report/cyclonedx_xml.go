@@ -70,15 +70,14 @@ type xmlEditor struct {
 	*editor  // its file, source and edits
 	r        *Report
 	o        TextOptions
-	subjects map[string]told
-	refs     map[string]bool
+	subjects map[string][]told
 	prefix   string // of CycloneDX's names, with its colon
 	unit     string // one step of indentation
 	opened   map[*element][]byte
 }
 
 func enrichCycloneDXXML(r *Report, p *Project, o TextOptions) ([]byte, error) {
-	x := &xmlEditor{editor: newEditor(p.File, p.Document), r: r, o: o, subjects: r.subjects(p), refs: map[string]bool{}}
+	x := &xmlEditor{editor: newEditor(p.File, p.Document), r: r, o: o, subjects: r.subjects(p)}
 	root, err := x.read()
 	if err != nil {
 		return nil, err
@@ -153,7 +152,7 @@ func (x *xmlEditor) read() (*element, error) {
 			}
 			e := open[len(open)-1]
 			switch e.name.Local {
-			case "purl", "comment", "name", "vendor", "group":
+			case "purl", "comment", "name", "vendor", "group", "version":
 				e.text = append(e.text, token...)
 			}
 		case xml.Directive:
@@ -187,6 +186,13 @@ func (x *xmlEditor) document(root *element) error {
 	if err := x.components(root, version, 0); err != nil {
 		return err
 	}
+	if metadata := root.child("metadata"); metadata != nil {
+		if about := metadata.child("component"); about != nil {
+			if err := x.components(about, version, 0); err != nil {
+				return err
+			}
+		}
+	}
 	x.describe(root, version)
 	x.close()
 	if len(x.edits) > 0 {
@@ -207,12 +213,19 @@ func (x *xmlEditor) components(parent *element, version string, depth int) error
 		if c.name.Local != "component" || c.name.Space != parent.name.Space {
 			continue
 		}
-		ref := c.attribute("bom-ref")
-		if _, known := x.subjects[ref]; known && x.refs[ref] {
-			return x.errorf(c.start, "two components have the bom-ref %.200q, so it cannot be told which is meant", ref)
+		name := key(c.attribute("bom-ref"), c.textOf("purl"), c.textOf("group"), c.textOf("name"), c.textOf("version"))
+		var purls []string
+		if purl := c.textOf("purl"); purl != "" {
+			purls = append(purls, purl)
 		}
-		x.refs[ref] = true
-		s := of(x.subjects, ref, c.textOf("purl"))
+		var s told
+		switch found := of(x.subjects, name, purls...); len(found) {
+		case 0:
+		case 1:
+			s = found[0]
+		default:
+			return x.errorf(c.start, "several components are called %.200q, so it cannot be told what was found of which", name)
+		}
 		var references, properties []xmlNode
 		for _, r := range referenceList(s.references(), version) {
 			r := r.(object)

@@ -409,31 +409,57 @@ func (s told) references() []reference {
 	return s.pkg.references()
 }
 
-// subjects tells by identifier what the report says of each component of a project.
-func (r *Report) subjects(p *Project) map[string]told {
-	out := make(map[string]told, len(p.Nodes))
+// subjects tells by identifier what the report says of the components of a project. One identifier may stand for
+// several.
+func (r *Report) subjects(p *Project) map[string][]told {
+	out := make(map[string][]told, len(p.Nodes))
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
 		switch {
 		case n.Package >= 0 && n.Package < len(r.Packages):
-			out[n.Path] = told{pkg: &r.Packages[n.Package]}
+			out[n.Path] = append(out[n.Path], told{pkg: &r.Packages[n.Package]})
 		case n.Other >= 0 && n.Other < len(r.Others):
-			out[n.Path] = told{other: &r.Others[n.Other]}
+			out[n.Path] = append(out[n.Path], told{other: &r.Others[n.Other]})
 		}
 	}
 	return out
 }
 
-// of returns what is said of a component, nothing where its package URL is another package's: a document in
-// which one identifier stands for two components must not lend one of them the other's provenance.
-func of(subjects map[string]told, id, purl string) told {
-	s := subjects[id]
-	if s.pkg == nil || purl == "" {
-		return s
+// of returns what is said of a component that has an identifier and package URLs, nothing where they are those of
+// another package: a document in which one identifier stands for two components must not lend one of them the
+// other's provenance. Of two that say the same it returns one.
+func of(subjects map[string][]told, id string, purls ...string) []told {
+	var packages, others []told
+	for _, s := range subjects[id] {
+		switch {
+		case s.pkg == nil:
+			others = append(others, s)
+		case len(purls) == 0 || slices.ContainsFunc(purls, s.pkg.is):
+			packages = append(packages, s)
+		}
 	}
+	if packages == nil {
+		packages = others
+	}
+	distinct := packages[:0]
+	for _, s := range packages {
+		if !slices.ContainsFunc(distinct, func(t told) bool { return t == s || slices.Equal(t.properties(), s.properties()) }) {
+			distinct = append(distinct, s)
+		}
+	}
+	return distinct
+}
+
+// is reports whether a package URL is the package's; one without a version may be any version's.
+func (p *Package) is(purl string) bool {
 	parts, err := npm.ParsePURLParts(purl)
-	if err != nil || parts.ID.Name != s.pkg.Name || parts.ID.Version != s.pkg.Version {
-		return told{}
+	return err == nil && parts.ID.Name == p.Name && (parts.ID.Version == "" || parts.ID.Version == p.Version)
+}
+
+// key is what stands for a component that has no identifier: its package URL, else its name and version.
+func key(id, purl, group, name, version string) string {
+	if group != "" {
+		name = group + "/" + name
 	}
-	return s
+	return cmp.Or(id, purl, name+"@"+version)
 }

@@ -17,6 +17,9 @@ import (
 
 	"github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
+
+	"assay/internal/policy"
+	"assay/internal/verify"
 )
 
 const smallXML = `<?xml version="1.0" encoding="utf-8"?>
@@ -308,14 +311,12 @@ func TestEnrichRefuses(t *testing.T) {
 		{"new", "cyclonedx", strings.Replace(smallBOM, `"1.5"`, `"2.0"`, 1), `CycloneDX "2.0" cannot be enriched`},
 		{"signed", "cyclonedx", strings.Replace(smallBOM, `"version": 7,`, `"version": 7, "signature": {"algorithm": "ES256"},`, 1), "x.json:6: the SBOM is signed"},
 		{"signed part", "cyclonedx", strings.Replace(smallBOM, `"properties": [],`, `"signature": {"algorithm": "ES256"},`, 1), `component "a" is signed`},
-		{"twins", "cyclonedx", strings.Replace(smallBOM, `"bom-ref": "c"`, `"bom-ref": "a"`, 1), `two components have the bom-ref "a"`},
 		{"no list", "cyclonedx", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":{}}`, "components is not an array"},
 		{"no objects", "cyclonedx", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[1]}`, "a component is not an object"},
 		{"odd properties", "cyclonedx", strings.Replace(smallBOM, `"properties": [],`, `"properties": {},`, 1), "properties is not an array"},
 		{"deep parts", "cyclonedx", `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + deep(300) + `]}`, "nested deeper than 256"},
 		{"deep", "cyclonedx", `{"x":` + strings.Repeat("[", 1<<20), "depth"},
 		{"SPDX 3", "spdx", `{"@context":"https://spdx.org/rdf/3.0.1/spdx-context.jsonld","@graph":[]}`, "cannot be enriched, only SPDX-2.2 and SPDX-2.3"},
-		{"SPDX twins", "spdx", strings.Replace(smallSPDX, `"SPDXRef-app",`+"\n    \"name\"", `"SPDXRef-a",`+"\n    \"name\"", 1), `two packages have the SPDXID "SPDXRef-a"`},
 		{"SPDX packages", "spdx", `{"spdxVersion":"SPDX-2.3","packages":[[]]}`, "a package is not an object"},
 		{"XML entities", "cyclonedx", `<!DOCTYPE x [<!ENTITY a "b">]><bom xmlns="http://cyclonedx.org/schema/bom/1.6"/>`, "document type"},
 		{"XML entity", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.6">&a;</bom>`, "invalid character entity"},
@@ -329,7 +330,6 @@ func TestEnrichRefuses(t *testing.T) {
 		{"XML old", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.0"/>`, `CycloneDX "1.0" cannot be enriched`},
 		{"XML raised twice", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.2"><x xmlns="http://cyclonedx.org/schema/bom/1.2"/></bom>`, "convert it first"},
 		{"XML signed", "cyclonedx", strings.Replace(smallXML, "<x:other>kept</x:other>", `<Signature xmlns="http://www.w3.org/2000/09/xmldsig#"/>`, 1), "the SBOM is signed"},
-		{"XML twins", "cyclonedx", strings.Replace(smallXML, `bom-ref="c"`, `bom-ref="a"`, 1), `two components have the bom-ref "a"`},
 		{"XML deep", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.6">` + strings.Repeat("<a>", 1<<18), "nested deeper than 1024"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -351,6 +351,47 @@ func TestEnrichRefuses(t *testing.T) {
 				t.Errorf("it took %v", took)
 			}
 		})
+	}
+}
+
+// What one name stands for twice is no trouble as long as it is the same; else it cannot be told which is which.
+func TestEnrichTwins(t *testing.T) {
+	component := `{"type":"library","bom-ref":"a","name":"a","version":"1.0.0","purl":"pkg:npm/a@1.0.0"}`
+	bare := `{"type":"library","group":"@s","name":"b","version":"2.0.0"}`
+	for _, tt := range []struct{ kind, document string }{
+		{"cyclonedx", `{"bomFormat":"CycloneDX","specVersion":"1.6","metadata":{"component":{"name":"app","components":[` + component + `]}},"components":[` + component + `,` + bare + `]}`},
+		{"cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><metadata><component><name>app</name><components><component bom-ref="a"><name>a</name><purl>pkg:npm/a@1.0.0</purl></component></components></component></metadata><components><component bom-ref="a"><name>a</name><purl>pkg:npm/a@1.0.0</purl></component><component><group>@s</group><name>b</name><version>2.0.0</version></component></components></bom>`},
+		{"spdx", `{"spdxVersion":"SPDX-2.3","packages":[` + strings.Repeat(`{"SPDXID":"a","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:npm/a@1.0.0"}]},`, 2) + `{"SPDXID":"@s/b@2.0.0"}]}`},
+	} {
+		write := map[string]writer{"cyclonedx": WriteCycloneDX, "spdx": WriteSPDX}[tt.kind]
+		r := New()
+		a, twin, b := pkg("a@1.0.0", verify.Provenance, policy.Allow), pkg("a@1.0.0", verify.Provenance, policy.Allow), pkg("@s/b@2.0.0", verify.Signed, policy.Warn)
+		r.Packages = []Package{a, twin, b}
+		r.Projects = []Project{{Kind: tt.kind, File: "x", Document: []byte(tt.document), Nodes: []Node{
+			{Package: -1, Other: -1}, {Path: "a", Package: 0, Other: -1}, {Path: "a", Package: 1, Other: -1}, {Path: "@s/b@2.0.0", Package: 2, Other: -1}}}}
+		got := written(t, write, r, sbomOptions)
+		if n := bytes.Count(got, []byte("assay:verdict")); n != 3 {
+			t.Errorf("%d verdicts, want 3:\n%s", n, got)
+		}
+		r.Packages[1].Verdict = verify.Invalid
+		if err := write(io.Discard, r, sbomOptions); err == nil || !strings.Contains(err.Error(), "it cannot be told what was found of which") {
+			t.Errorf("the error is %v", err)
+		}
+	}
+}
+
+// One SPDX package that has several package URLs is several packages.
+func TestEnrichSeveralPURLs(t *testing.T) {
+	document := `{"spdxVersion":"SPDX-2.3","packages":[{"SPDXID":"a","externalRefs":[{"referenceType":"purl","referenceLocator":"pkg:npm/a@1.0.0"},{"referenceType":"purl","referenceLocator":"pkg:npm/evil@1.0.0"}]}]}`
+	r := New()
+	r.Packages = []Package{pkg("a@1.0.0", verify.Provenance, policy.Allow), pkg("evil@1.0.0", verify.Invalid, policy.Deny)}
+	r.Projects = []Project{{Kind: "spdx", File: "x", Document: []byte(document), Nodes: []Node{
+		{Package: -1, Other: -1}, {Path: "a", Package: 0, Other: -1}, {Path: "a", Package: 1, Other: -1}}}}
+	got := enriched(t, WriteSPDX, r)
+	for _, want := range []string{`assay:package: pkg:npm/a@1.0.0\nassay:verdict: provenance`, `assay:package: pkg:npm/evil@1.0.0\nassay:verdict: invalid`} {
+		if !bytes.Contains(got, []byte(want)) {
+			t.Errorf("it does not say %q:\n%s", want, got)
+		}
 	}
 }
 

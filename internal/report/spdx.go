@@ -205,7 +205,16 @@ func (p *Package) spdxPackage(id, at string, o TextOptions) object {
 	if len(references) > 0 {
 		out = out.and("externalRefs", references)
 	}
-	return out.and("annotations", []any{spdxAnnotation(p.properties(), at, o)})
+	return out.and("annotations", []any{spdxAnnotation(told{pkg: p}.annotation(), at, o)})
+}
+
+// annotation is what an annotation says: of a package first which one, since one with several package URLs has
+// several annotations.
+func (s told) annotation() []property {
+	if s.pkg == nil {
+		return s.properties()
+	}
+	return append([]property{{"assay:package", s.pkg.purl()}}, s.properties()...)
 }
 
 // spdxReferenceMark begins the types of the external references that assay adds.
@@ -236,15 +245,16 @@ type spdxEditor struct {
 	*editor
 	r        *Report
 	o        TextOptions
-	subjects map[string]told
+	subjects map[string][]told
 	found    []spdxFound
-	seen     map[string]bool
+	seen     map[string]int // how many packages have an identifier
 }
 
 // An spdxFound is a package of the document.
 type spdxFound struct {
 	extent
-	id, purl                string
+	id                      string
+	purls                   []string // of npm
 	references, annotations *entries
 }
 
@@ -252,7 +262,7 @@ var spdxVersions = []string{"SPDX-2.2", "SPDX-2.3"}
 
 // enrichSPDX returns the document of a project with provenance added: see [WriteSPDX].
 func enrichSPDX(r *Report, p *Project, o TextOptions) ([]byte, error) {
-	e := &spdxEditor{editor: newEditor(p.File, p.Document), r: r, o: o, subjects: r.subjects(p), seen: map[string]bool{}}
+	e := &spdxEditor{editor: newEditor(p.File, p.Document), r: r, o: o, subjects: r.subjects(p), seen: map[string]int{}}
 	if err := e.document(); err != nil {
 		return nil, err
 	}
@@ -314,12 +324,16 @@ func (e *spdxEditor) document() error {
 	at := spdxTime(e.o.Documents.Time, created)
 	for i := range e.found {
 		f := &e.found[i]
-		s := of(e.subjects, f.id, f.purl)
-		e.set(f.extent, "externalRefs", f.references, spdxReferences(s.references()))
-		var notes []any
-		if properties := s.properties(); properties != nil {
-			notes = []any{spdxAnnotation(properties, at, e.o)}
+		found := of(e.subjects, f.id, f.purls...)
+		if len(found) > 1 && e.seen[f.id] > 1 {
+			return e.errorf(f.start, "several packages have the SPDXID %.200q, so it cannot be told what was found of which", f.id)
 		}
+		var references, notes []any
+		for _, s := range found { // a package with several package URLs is several
+			references = append(references, spdxReferences(s.references())...)
+			notes = append(notes, spdxAnnotation(s.annotation(), at, e.o))
+		}
+		e.set(f.extent, "externalRefs", f.references, references)
 		e.set(f.extent, "annotations", f.annotations, notes)
 	}
 	if creation.end > 0 {
@@ -348,8 +362,8 @@ func (e *spdxEditor) pkg() error {
 			f.annotations, err = e.entries(name, assayAnnotation)
 		case "externalRefs":
 			f.references, err = e.entries(name, func(raw []byte) bool {
-				if f.purl == "" && textMember(raw, "referenceType") == "purl" {
-					f.purl = textMember(raw, "referenceLocator")
+				if purl := textMember(raw, "referenceLocator"); textMember(raw, "referenceType") == "purl" && strings.HasPrefix(purl, "pkg:npm/") {
+					f.purls = append(f.purls, purl)
 				}
 				return assaySPDXReference(raw)
 			})
@@ -361,10 +375,7 @@ func (e *spdxEditor) pkg() error {
 	if err != nil {
 		return err
 	}
-	if _, known := e.subjects[f.id]; known && e.seen[f.id] {
-		return e.errorf(f.start, "two packages have the SPDXID %.200q, so it cannot be told which is meant", f.id)
-	}
-	e.seen[f.id] = true
+	e.seen[f.id]++
 	e.found = append(e.found, f)
 	return nil
 }
