@@ -288,6 +288,31 @@ func (d *disk) mocked(place string) bool {
 	return len(m) == 0
 }
 
+// addPatches notes that files of the project change a package once it is unpacked. dir is the directory that their
+// paths start from.
+func (t *tree) addPatches(id, dir string, files ...string) {
+	for _, file := range files {
+		file = strings.TrimPrefix(file, "optional!")
+		switch rest, root := strings.CutPrefix(file, "~/"); {
+		case strings.HasPrefix(strings.TrimPrefix(file, "~"), "builtin<"):
+			file = strings.TrimPrefix(file, "~")
+		case root:
+			file = path.Clean(rest)
+		default:
+			file = path.Join(dir, file)
+		}
+		if t.patched == nil {
+			t.patched = map[string][]string{}
+		}
+		if !slices.Contains(t.patched[id], file) && len(t.patched[id]) < maxPatches {
+			t.patched[id] = append(t.patched[id], file)
+		}
+	}
+}
+
+// maxPatches bounds the patches of one package.
+const maxPatches = 100
+
 // A claim is what a package.json on disk says of itself.
 type claim struct {
 	*manifest

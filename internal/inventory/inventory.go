@@ -78,6 +78,10 @@ type Package struct {
 	Resolved  string // URL as the lockfile holds it, unchecked and hostile; "" if it has none
 	Checksum  string // yarn's own digest of the zip archive it makes of the tarball: "10c0/4fbe…"; "" in other formats
 
+	// Patches are what the project changes in its files once they are unpacked, in that order: patch files of the
+	// project, by path ("patches/ms.patch"), or what yarn comes with ("builtin<compat/resolve>"). Nil for none.
+	Patches []string
+
 	Locations []Location // where it lies, sorted by path; never empty
 	Nodes     []int      // indices in Project.Nodes, parallel to Locations
 

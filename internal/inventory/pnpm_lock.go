@@ -759,6 +759,7 @@ func (r *pnpmReader) notePatches(s *source) {
 			where := ""
 			if p, ok := v.get("path"); ok {
 				where = " by " + quoteShort(p.text())
+				r.t.addPatches(k.text(), "", p.text())
 			}
 			r.note("patched", k.line(), "%s is patched%s after it is fetched: what is installed is not what its publisher signed", quoteShort(k.text()), where)
 		}

@@ -595,6 +595,10 @@ func (t *tree) buildPackages(p *Project, newIndex []int, verdicts []verdict, dir
 				Name: n.packageName(), Version: n.version, Integrity: n.integrity, Resolved: n.resolved,
 			})
 			last++
+			p.Packages[last].Patches = t.patched[n.packageName()+"@"+n.version]
+			if p.Packages[last].Patches == nil {
+				p.Packages[last].Patches = t.patched[n.packageName()]
+			}
 			p.Packages[last].Locations, p.Packages[last].Nodes = locations[k:k:k], nodes[k:k:k]
 			common = ^flags(0)
 		}

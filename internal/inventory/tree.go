@@ -43,8 +43,10 @@ type tree struct {
 	// keyed are what the file's own keys ask for, where the reader knows of no other edge that leads to the node.
 	keyed     []Edge
 	checksums []string
-	warnings  []Warning
-	warned    map[string]int // warnings by code, those that were only counted included
+	// patched are the patches of packages by "name@version", or by "name" for all versions, as in Package.Patches.
+	patched  map[string][]string
+	warnings []Warning
+	warned   map[string]int // warnings by code, those that were only counted included
 }
 
 // A node is one entry of a tree. nodes[0] is the root project.

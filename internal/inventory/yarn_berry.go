@@ -76,6 +76,7 @@ type berryLock struct {
 type berryPatch struct {
 	node  int32
 	files string // the patches
+	asker string // locator of what asks for it, where its patches are relative to that
 }
 
 // readBerry reads the yarn.lock of yarn 2 and later.
@@ -154,9 +155,8 @@ func (b *berryLock) entries(doc yamlValue) error {
 
 // entry reads one entry: descriptors, and what they lead to.
 func (b *berryLock) entry(key, value yamlValue, cacheKey string) error {
-	what := "entry " + quoteShort(key.text())
 	if value.kind() != yamlMap {
-		return value.errorf("%s must be a mapping", what)
+		return value.errorf("entry %s must be a mapping", quoteShort(key.text()))
 	}
 	var version, resolution, checksum string
 	var edges []Edge
@@ -182,7 +182,7 @@ func (b *berryLock) entry(key, value yamlValue, cacheKey string) error {
 		}
 	}
 	if resolution == "" {
-		return key.errorf("%s has no resolution", what)
+		return key.errorf("entry %s has no resolution", quoteShort(key.text()))
 	}
 	if checksum != "" && cacheKey != "" && !strings.Contains(checksum, "/") {
 		checksum = cacheKey + "/" + checksum
@@ -279,7 +279,7 @@ func (b *berryLock) addEntry(line int, version, resolution string, edges []Edge)
 		}
 		n.flags |= isLink
 		n.resolved = base
-		b.patches = append(b.patches, berryPatch{node: int32(len(b.t.nodes)), files: r.selector})
+		b.patches = append(b.patches, berryPatch{node: int32(len(b.t.nodes)), files: r.selector, asker: r.param("locator")})
 	default:
 		n.resolved = r.address()
 	}
@@ -685,6 +685,11 @@ func (b *berryLock) linkPatches() error {
 		n.link = base
 		target := &b.t.nodes[base]
 		more[base] = append(more[base], n.edges...)
+		dir := "" // that the paths of patches start from
+		if _, workspace, ok := strings.Cut(p.asker, "@workspace:"); ok {
+			dir = workspace
+		}
+		b.t.addPatches(target.packageName()+"@"+target.version, dir, strings.Split(p.files, "&")...)
 		switch {
 		case isBuiltin(n.packageName(), p.files):
 		case b.asked[p.node] || b.root == nil:
