@@ -52,18 +52,6 @@ func (w *world) elsewhere(files ...string) {
 	}
 }
 
-func (w *world) want(r result, code int, words ...string) {
-	w.t.Helper()
-	if r.code != code {
-		w.t.Fatalf("exit %d, want %d\nstdout: %.2000s\nstderr: %s", r.code, code, r.stdout, r.stderr)
-	}
-	for _, word := range words {
-		if !strings.Contains(r.stdout+r.stderr, word) {
-			w.t.Fatalf("%q is not told\nstdout: %.2000s\nstderr: %s", word, r.stdout, r.stderr)
-		}
-	}
-}
-
 func (w *world) flags(args ...string) []string { return append(args, trusting...) }
 
 // TestEvidenceReplay: the report out of an archive is the one that was printed online, byte for byte, on another machine
@@ -73,18 +61,18 @@ func TestEvidenceReplay(t *testing.T) {
 		t.Run(strings.Join(flags, " "), func(t *testing.T) {
 			w := evidenceWorld(t)
 			exported := w.run(append(w.flags("evidence", "export", "-o", "evidence.tar.gz"), flags...)...)
-			w.want(exported, 0, "5 packages", "1 package something could not be had")
+			exported.want(0, "5 packages", "1 package something could not be had")
 			again := w.run(append(w.flags("evidence", "export", "-o", "again.tar.gz"), flags...)...)
-			w.want(again, 0)
+			again.want(0)
 			one, two := w.read("evidence.tar.gz"), w.read("again.tar.gz")
 			if one != two {
 				t.Error("the same evidence makes another archive")
 			}
 			online := w.run(append(w.flags("audit", "--json"), flags...)...)
-			w.want(online, 1)
+			online.want(1)
 			w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
 			replayed := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
-			w.want(replayed, 1, "byte for byte", "nobody attests this archive")
+			replayed.want(1, "byte for byte", "nobody attests this archive")
 			if replayed.stdout != online.stdout {
 				t.Errorf("another report:\n%s", firstDifference(online.stdout, replayed.stdout))
 			}
@@ -95,11 +83,11 @@ func TestEvidenceReplay(t *testing.T) {
 			}
 			w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json")
 			listed := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
-			w.want(listed, 1, "byte for byte", "there is no project here")
+			listed.want(1, "byte for byte", "there is no project here")
 			if listed.stdout != online.stdout {
 				t.Errorf("another report without the project:\n%s", firstDifference(online.stdout, listed.stdout))
 			}
-			w.want(w.run(w.flags("audit", "--evidence", "evidence.tar.gz", ".")...), 2)
+			w.run(w.flags("audit", "--evidence", "evidence.tar.gz", ".")...).want(2)
 		})
 	}
 }
@@ -126,18 +114,18 @@ func firstDifference(a, b string) string {
 // What an archive does not hold is undecided, and never an absence.
 func TestNotInArchive(t *testing.T) {
 	w := evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
 	added := w.publish(lab.Release{Package: lab.Package{Name: "added"}})
 	w.lock(added)
 	w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
 	r := w.run(w.flags("audit", "--json", "--offline", "--evidence", "evidence.tar.gz")...)
-	w.want(r, 3, "another than the one that the archive holds")
+	r.want(3, "another than the one that the archive holds")
 	if p := r.pkg("added"); p.Verdict != "unchecked" || !strings.Contains(rows(p), "not-in-archive") {
 		t.Errorf("%s: %s", p.Verdict, rows(p))
 	}
 
 	w = evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
 	w.elsewhere("evidence.tar.gz", "trusted_root.json", "keys.json", "package.json", "package-lock.json")
 	for _, flag := range []string{"--tarballs", "--deep"} {
 		r := w.run(w.flags("audit", "--json", "--evidence", "evidence.tar.gz", flag)...)
@@ -146,22 +134,22 @@ func TestNotInArchive(t *testing.T) {
 		}
 	}
 	// A single package is looked at with what there is.
-	w.want(w.run(w.flags("verify", "@acme/widget", "--evidence", "evidence.tar.gz", "--repo", "acme/widget")...), 0, "was built from")
-	w.want(w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz")...), 0)
-	w.want(w.run(w.flags("verify", "plain@9.9.9", "--evidence", "evidence.tar.gz")...), 3, "not-in-archive")
-	w.want(w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz", "--repo", "acme/plain")...), 3)
+	w.run(w.flags("verify", "@acme/widget", "--evidence", "evidence.tar.gz", "--repo", "acme/widget")...).want(0, "was built from")
+	w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz")...).want(0)
+	w.run(w.flags("verify", "plain@9.9.9", "--evidence", "evidence.tar.gz")...).want(3, "not-in-archive")
+	w.run(w.flags("verify", "plain@1.0.0", "--evidence", "evidence.tar.gz", "--repo", "acme/plain")...).want(3)
 }
 
 // TestArchiveTrust: an archive's trust counts only where something other than the archive vouches for it.
 func TestArchiveTrust(t *testing.T) {
 	w := evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "flags.tar.gz")...), 0)
-	w.want(w.run("evidence", "export", "-o", "endpoint.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	w.run(w.flags("evidence", "export", "-o", "flags.tar.gz")...).want(0)
+	w.run("evidence", "export", "-o", "endpoint.tar.gz", "--trusted-root", "trusted_root.json").want(0)
 	online := w.run("audit", "--json", "--trusted-root", "trusted_root.json")
 
 	evil := evidenceWorld(t)
-	evil.want(evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...), 0)
-	evil.want(evil.run("evidence", "export", "-o", "evil-endpoint.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...).want(0)
+	evil.run("evidence", "export", "-o", "evil-endpoint.tar.gz", "--trusted-root", "trusted_root.json").want(0)
 	for _, name := range []string{"evil.tar.gz", "evil-endpoint.tar.gz"} {
 		w.write(name, []byte(evil.read(name)))
 	}
@@ -193,7 +181,7 @@ func TestArchiveTrust(t *testing.T) {
 	} {
 		r := w.run(append([]string{"audit", "--json", "--offline", "--evidence", tt.archive}, tt.flags...)...)
 		if tt.ok {
-			w.want(r, 1)
+			r.want(1)
 			if tt.archive == "endpoint.tar.gz" && r.stdout != online.stdout {
 				t.Errorf("another report:\n%s", firstDifference(online.stdout, r.stdout))
 			}
@@ -211,13 +199,13 @@ func TestArchiveKeyless(t *testing.T) {
 	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointKeys}, lab.Status(404), 0)
 	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true}))
 	online := w.audit()
-	w.want(online, 0)
-	w.want(w.run("evidence", "export", "-o", "evidence.tar.gz", "--trusted-root", "trusted_root.json"), 0)
+	online.want(0)
+	w.run("evidence", "export", "-o", "evidence.tar.gz", "--trusted-root", "trusted_root.json").want(0)
 	url := w.server.URL
 	w.elsewhere("evidence.tar.gz", "trusted_root.json", "package.json", "package-lock.json")
-	w.want(w.audit("--evidence", "evidence.tar.gz"), 3, "archive-trust")
+	w.audit("--evidence", "evidence.tar.gz").want(3, "archive-trust")
 	r := w.audit("--evidence", "evidence.tar.gz", "--registry", url)
-	w.want(r, 0)
+	r.want(0)
 	if r.stdout != online.stdout {
 		t.Errorf("another report:\n%s", firstDifference(online.stdout, r.stdout))
 	}
@@ -226,32 +214,32 @@ func TestArchiveKeyless(t *testing.T) {
 // A file that is no archive is wrong usage; one that is damaged is told with what is damaged.
 func TestNoArchive(t *testing.T) {
 	w := evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...), 0)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
 	whole := w.read("evidence.tar.gz")
 	w.write("short.tar.gz", []byte(whole[:len(whole)/2]))
 	w.write("text", []byte("not an archive"))
 	w.write("package.tgz", w.publish(lab.Release{Package: lab.Package{Name: "tgz"}}).Tarball)
 	for _, command := range [][]string{{"audit", "--evidence"}, {"evidence", "show"}, {"evidence", "import", "-o", "out.tar.gz"}} {
-		w.want(w.run(append(command, "text")...), 2, "no evidence archive")
-		w.want(w.run(append(command, "package.tgz")...), 2, "no evidence archive")
-		w.want(w.run(append(command, "missing")...), 2)
-		w.want(w.run(append(command, "short.tar.gz")...), 3, "damaged")
+		w.run(append(command, "text")...).want(2, "no evidence archive")
+		w.run(append(command, "package.tgz")...).want(2, "no evidence archive")
+		w.run(append(command, "missing")...).want(2)
+		w.run(append(command, "short.tar.gz")...).want(3, "damaged")
 	}
-	w.want(w.run("evidence", "export"), 2)
-	w.want(w.run("audit", "--evidence-repo", "acme/app"), 2)
-	w.want(w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-repo", "acme/app"), 2)
-	w.want(w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-bundle", "x"), 2)
+	w.run("evidence", "export").want(2)
+	w.run("audit", "--evidence-repo", "acme/app").want(2)
+	w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-repo", "acme/app").want(2)
+	w.run("audit", "--evidence", "evidence.tar.gz", "--evidence-bundle", "x").want(2)
 	w.now = func() time.Time { return time.Now().AddDate(-1, 0, 0) }
-	w.want(w.run(w.flags("audit", "--evidence", "evidence.tar.gz")...), 3, "archive-time")
+	w.run(w.flags("audit", "--evidence", "evidence.tar.gz")...).want(3, "archive-time")
 }
 
 func TestEvidenceShow(t *testing.T) {
 	w := evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...), 0)
-	w.want(w.run(w.flags("evidence", "show", "evidence.tar.gz")...), 0, "its trust counts here", "@acme/widget@1.2.3  document", "shaky@1.0.0", "attestations not to be had (http-status)")
-	w.want(w.run("evidence", "show", "evidence.tar.gz"), 0, "does not count here: archive-trust")
-	w.want(w.run("evidence", "show", "evidence.tar.gz", "@acme/widget"), 0, "attestations  served", "sha256", "tarball")
-	w.want(w.run("evidence", "show", "evidence.tar.gz", "@acme/widget@9.9.9"), 3, "not-in-archive")
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...).want(0)
+	w.run(w.flags("evidence", "show", "evidence.tar.gz")...).want(0, "its trust counts here", "@acme/widget@1.2.3  document", "shaky@1.0.0", "attestations not to be had (http-status)")
+	w.run("evidence", "show", "evidence.tar.gz").want(0, "does not count here: archive-trust")
+	w.run("evidence", "show", "evidence.tar.gz", "@acme/widget").want(0, "attestations  served", "sha256", "tarball")
+	w.run("evidence", "show", "evidence.tar.gz", "@acme/widget@9.9.9").want(3, "not-in-archive")
 	var got struct {
 		Schema      string
 		TrustCounts bool `json:"trust_counts"`
@@ -271,12 +259,12 @@ func TestEvidenceImport(t *testing.T) {
 	widget := w.publish(lab.Release{Package: lab.Package{Name: "widget"}, CI: lab.GitHub("acme/widget")})
 	plain := w.publish(lab.Release{Package: lab.Package{Name: "plain"}})
 	w.lock(widget)
-	w.want(w.run(w.flags("evidence", "export", "-o", "a.tar.gz")...), 0)
+	w.run(w.flags("evidence", "export", "-o", "a.tar.gz")...).want(0)
 	w.lock(plain)
-	w.want(w.run(w.flags("evidence", "export", "-o", "b.tar.gz")...), 0)
-	w.want(w.run("evidence", "import", "a.tar.gz", "b.tar.gz", "-o", "ab.tar.gz"), 0, "2 packages")
-	w.want(w.run("evidence", "import", "b.tar.gz", "a.tar.gz", "b.tar.gz", "-o", "ba.tar.gz"), 0, "2 packages")
-	w.want(w.run("evidence", "import", "a.tar.gz", "-o", "aa.tar.gz"), 0)
+	w.run(w.flags("evidence", "export", "-o", "b.tar.gz")...).want(0)
+	w.run("evidence", "import", "a.tar.gz", "b.tar.gz", "-o", "ab.tar.gz").want(0, "2 packages")
+	w.run("evidence", "import", "b.tar.gz", "a.tar.gz", "b.tar.gz", "-o", "ba.tar.gz").want(0, "2 packages")
+	w.run("evidence", "import", "a.tar.gz", "-o", "aa.tar.gz").want(0)
 	if w.read("ab.tar.gz") != w.read("ba.tar.gz") || w.read("a.tar.gz") != w.read("aa.tar.gz") {
 		t.Error("the order of merging matters, or merging one archive makes another")
 	}
@@ -288,14 +276,14 @@ func TestEvidenceImport(t *testing.T) {
 	w.home = t.TempDir()
 	w.env["HOME"], w.env["XDG_CACHE_HOME"], w.env["XDG_CONFIG_HOME"] = w.home, filepath.Join(w.home, ".cache"), filepath.Join(w.home, ".config")
 	unaware := w.run(append(w.flags("audit", "--json"), "--cache", "other")...)
-	w.want(unaware, 0)
-	w.want(w.run("evidence", "import", "a.tar.gz"), 0, "1 package in the cache as earlier evidence")
+	unaware.want(0)
+	w.run("evidence", "import", "a.tar.gz").want(0, "1 package in the cache as earlier evidence")
 	offline := w.run(w.flags("audit", "--json", "--offline")...)
 	if p := offline.pkg("widget"); p.Verdict != "unchecked" || !strings.Contains(rows(p), "cache-unauthenticated") {
 		t.Errorf("what was imported is believed: %s: %s", p.Verdict, rows(p))
 	}
 	aware := w.run(w.flags("audit", "--json")...)
-	w.want(aware, 1)
+	aware.want(1)
 	if p := aware.pkg("widget"); p.Verdict != "invalid" || !strings.Contains(rows(p), "attestation-stripped") {
 		t.Errorf("what was stripped is not missed: %s: %s", p.Verdict, rows(p))
 	}
@@ -304,25 +292,25 @@ func TestEvidenceImport(t *testing.T) {
 	}
 
 	// The same, out of an archive of the stripped answers merged with the first one.
-	w.want(w.run(append(w.flags("evidence", "export", "-o", "stripped.tar.gz"), "--cache", "other2")...), 0)
-	w.want(w.run("evidence", "import", "stripped.tar.gz", "a.tar.gz", "-o", "both.tar.gz"), 0)
+	w.run(append(w.flags("evidence", "export", "-o", "stripped.tar.gz"), "--cache", "other2")...).want(0)
+	w.run("evidence", "import", "stripped.tar.gz", "a.tar.gz", "-o", "both.tar.gz").want(0)
 	r := w.run(w.flags("audit", "--json", "--evidence", "both.tar.gz")...)
-	w.want(r, 1)
+	r.want(1)
 	if p := r.pkg("widget"); !strings.Contains(rows(p), "attestation-stripped") {
 		t.Errorf("merged: %s: %s", p.Verdict, rows(p))
 	}
 
 	evil := evidenceWorld(t)
-	evil.want(evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...), 0)
+	evil.run(evil.flags("evidence", "export", "-o", "evil.tar.gz")...).want(0)
 	w.write("evil.tar.gz", []byte(evil.read("evil.tar.gz")))
-	w.want(w.run("evidence", "import", "a.tar.gz", "evil.tar.gz", "-o", "mixed.tar.gz"), 3, "different trust")
+	w.run("evidence", "import", "a.tar.gz", "evil.tar.gz", "-o", "mixed.tar.gz").want(3, "different trust")
 }
 
 // TestDamagedEvidence flips bits of what is packed, repacked so that no checksum tells: every piece is named, or the
 // archive was made anew and then no package has a better verdict than before.
 func TestDamagedEvidence(t *testing.T) {
 	w := evidenceWorld(t)
-	w.want(w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...), 0)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz", "--tarballs")...).want(0)
 	whole := []byte(w.read("evidence.tar.gz"))
 	step := max(1, len(whole)/60)
 	for i := 0; i < len(whole); i += step {
@@ -337,6 +325,55 @@ func TestDamagedEvidence(t *testing.T) {
 		r = w.run(w.flags("audit", "--json", "--evidence", "broken.tar.gz")...)
 		if r.code != 3 && r.code != 2 || r.stdout != "" {
 			t.Errorf("%d bytes: exit %d: %.300s", i, r.code, r.stderr)
+		}
+	}
+}
+
+// TestAttestedEvidence: an archive that a job attested is that job's word; one that was changed, or that another job
+// attested, is refused.
+func TestAttestedEvidence(t *testing.T) {
+	p := newPublishing(t)
+	p.github()
+	widget := p.world.publish(lab.Release{Package: lab.Package{Name: "widget"}, CI: lab.GitHub("acme/widget")})
+	w := p.world
+	dir := w.project
+	w.project = t.TempDir()
+	w.write("trusted_root.json", w.TrustedRoot())
+	w.write("keys.json", w.RegistryKeys())
+	w.lock(widget)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
+	w.run(append(w.flags("evidence", "export", "-o", "other.tar.gz"), "--deep")...).want(0)
+	archive := filepath.Join(w.project, "evidence.tar.gz")
+	w.project, dir = dir, w.project
+	r := p.do(append([]string{"attest", archive}, p.flags()...)...)
+	r.want(0, "--evidence-repo acme/widget")
+	p.do(append([]string{"attest", archive, "--json"}, p.flags()...)...).want(0, "assay/file-attestation/v1")
+	w.project = dir
+	bundle, data := w.read("evidence.sigstore.json"), w.read("evidence.tar.gz")
+	p.sigstoreGo([]byte(bundle), []byte(data), lab.IssuerGitHub, "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main")
+
+	audit := func(archive string, args ...string) result {
+		return w.run(append(append(w.flags("audit", "--json", "--evidence", archive), "--evidence-bundle", "evidence.sigstore.json"), args...)...)
+	}
+	audit("evidence.tar.gz", "--evidence-repo", "acme/widget").want(0, "the archive was made in a job of https://github.com/acme/widget@")
+	audit("evidence.tar.gz", "--evidence-signer", "https://github.com/acme/widget/.github/workflows/release.yml@refs/heads/main").want(0)
+	for _, r := range []result{
+		audit("evidence.tar.gz", "--evidence-repo", "acme/other"),
+		audit("evidence.tar.gz", "--evidence-signer", "https://github.com/acme/widget/.github/workflows/other.yml@refs/heads/main"),
+		audit("other.tar.gz", "--evidence-repo", "acme/widget"),
+	} {
+		r.want(1, "archive-attestation")
+		if r.stdout != "" {
+			t.Errorf("a report all the same: %.200s", r.stdout)
+		}
+	}
+	// A package's provenance is no archive's, and a broken bundle is none at all.
+	w.write("evidence.sigstore.json", widget.Provenance.JSON)
+	audit("evidence.tar.gz", "--evidence-repo", "acme/widget").want(1, "subject")
+	for _, broken := range []string{"{}", "", bundle[:len(bundle)/2], strings.Replace(bundle, `"payload":"`, `"payload":"e`, 1)} {
+		w.write("evidence.sigstore.json", []byte(broken))
+		if r := audit("evidence.tar.gz", "--evidence-repo", "acme/widget"); r.code == 0 || r.stdout != "" {
+			t.Errorf("%.30q: exit %d", broken, r.code)
 		}
 	}
 }
