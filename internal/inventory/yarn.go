@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"assay/internal/npm"
 )
 
 // readYarn reads yarn.lock: that of yarn 1, in a format of its own, and that of yarn 2 and later, in YAML.
@@ -76,11 +78,12 @@ type yarnLock struct {
 	entries, edges int
 	mirrored       int // entries of yarn 1 that come from its offline mirror
 
-	root       *manifest             // package.json, nil if there is none
-	rules      map[string][]yarnRule // resolutions, by the name of what they replace
-	workspaces map[string]int32      // by name
-	onMoved    func(now []int32)     // told where each node is once they are in order
-	key        []byte
+	root         *manifest             // package.json, nil if there is none
+	rules        map[string][]yarnRule // resolutions, by the name of what they replace
+	workspaces   map[string]int32      // by name
+	replacements map[string]bool       // descriptors of what resolutions of yarn 1 put in the place of something
+	onMoved      func(now []int32)     // told where each node is once they are in order
+	key          []byte
 }
 
 // A yarnRule is one of the resolutions in package.json: it replaces what is asked for under a name.
@@ -91,10 +94,11 @@ type yarnRule struct {
 	from, fromRange, only string
 }
 
-// Limits on looking for workspaces.
+// Limits on looking for workspaces, and on resolutions times what they might replace.
 const (
 	maxWorkspaceDirs = 20_000  // directories with a package.json
 	maxLooked        = 200_000 // directory entries looked at
+	maxRuleWork      = 5_000_000
 )
 
 // What one descriptor needs in memory, beside its text.
@@ -149,6 +153,7 @@ func (y *yarnLock) readManifests() error {
 	root.realName, root.version = m.name, m.version
 	y.t.rootKnown = true
 	y.rules = make(map[string][]yarnRule)
+	y.replacements = make(map[string]bool)
 	y.t.overrides = make(map[string][]string)
 	return nil
 }
@@ -261,6 +266,9 @@ func (y *yarnLock) link(target func(from int32, e *Edge) int32) error {
 			members = append(members, Edge{Name: n.packageName(), Spec: "file:" + n.path, Kind: Workspace, To: i})
 		}
 	}
+	if err := y.checkRules(); err != nil {
+		return err
+	}
 	led := make([]bool, len(t.nodes))
 	for i := range t.nodes {
 		for j := range t.nodes[i].edges {
@@ -279,6 +287,20 @@ func (y *yarnLock) link(target func(from int32, e *Edge) int32) error {
 	return nil
 }
 
+// checkRules makes sure that applying the resolutions to every edge is not too much work.
+func (y *yarnLock) checkRules() error {
+	work := 0
+	for i := range y.t.nodes {
+		for _, e := range y.t.nodes[i].edges {
+			work += len(y.rules[e.Name])
+		}
+	}
+	if work > maxRuleWork {
+		return &FormatError{"package.json", 1, "too many resolutions of names that the lockfile is full of"}
+	}
+	return nil
+}
+
 // askByKey lets the descriptors of a node speak where no edge leads to it: the root's package.json is not there, or
 // something that the file does not tell asks for it.
 func (y *yarnLock) askByKey(led []bool) {
@@ -290,6 +312,9 @@ func (y *yarnLock) askByKey(led []bool) {
 	}
 	for _, i := range slices.Sorted(maps.Keys(keys)) {
 		name, spec := splitSpec(keys[i])
+		if npm.CheckName(name) != nil {
+			name, spec = y.t.nodes[i].packageName(), keys[i] // an address without a name
+		}
 		y.t.keyed = append(y.t.keyed, Edge{Name: name, Spec: bareRange(spec), To: int(i)})
 	}
 }

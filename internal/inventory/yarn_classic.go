@@ -68,7 +68,9 @@ func (y *yarnLock) addClassicRule(r resolution) {
 	if len(segments) == 1 {
 		segments = []string{"**", segments[0]}
 	}
-	y.addRule(segments[len(segments)-1], yarnRule{spec: r.spec, path: segments})
+	name := segments[len(segments)-1]
+	y.addRule(name, yarnRule{spec: r.spec, path: segments})
+	y.replacements[name+"@"+r.spec] = true
 }
 
 // splitNames splits a path of package names, scopes kept.
@@ -341,8 +343,17 @@ func (y *yarnLock) addClassic(e *classicEntry) error {
 	real := make([]string, len(e.keys)) // names of the packages
 	order := make([]int, len(e.keys))
 	named := e.name == ""
+	var replaced map[string]string
+	if len(y.replacements) > 0 && len(e.keys) > 1 {
+		replaced = make(map[string]string)
+		for _, key := range e.keys {
+			if name, spec := splitSpec(key); y.replacements[key] {
+				replaced[name] = spec
+			}
+		}
+	}
 	for i, key := range e.keys {
-		real[i], order[i] = y.classicName(key, e), i
+		real[i], order[i] = classicName(key, e, replaced), i
 		name, _ := splitSpec(key)
 		named = named || e.name == name || e.name == real[i]
 	}
@@ -385,21 +396,15 @@ func (y *yarnLock) addClassic(e *classicEntry) error {
 	return nil
 }
 
-// classicName is the real name of what a descriptor of an entry asks for.
-func (y *yarnLock) classicName(key string, e *classicEntry) string {
+// classicName is the real name of what a descriptor of an entry asks for. Where a resolution applies, yarn lists what
+// was asked for beside what it gets: replaced are those of the entry, by name.
+func classicName(key string, e *classicEntry, replaced map[string]string) string {
 	name, spec := splitSpec(key)
 	if npm.CheckName(name) != nil && e.name != "" {
 		return e.name // an address without a name, as old versions wrote it
 	}
-	for _, r := range y.rules[name] {
-		// Where a resolution applies, yarn lists what was asked for beside what it gets.
-		if r.spec == spec {
-			break
-		}
-		if _, ok := slices.BinarySearch(e.keys, name+"@"+r.spec); ok {
-			spec = r.spec
-			break
-		}
+	if to, ok := replaced[name]; ok {
+		spec = to
 	}
 	if _, alias := parseSpec(spec); alias != "" {
 		return alias
