@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -49,6 +50,8 @@ type Target struct {
 	// files, as [inventory.Project.Dirs] has them. Empty: it is not installed. Nil, or Dir "": not looked at.
 	Dir    string
 	Places []string
+	// Patches are what the project changes in the files, as inventory's Package has them.
+	Patches []string
 	// Resolve returns the place that a package at a place gets for a name, "" for none; nil: none is found.
 	Resolve func(place, name string) string
 	// Listed says whether the lockfile lists a package at a place below Dir, such as
@@ -393,9 +396,40 @@ func installed(t *Target, tarball *evidence.Tarball) []evidence.Place {
 // read reads one of the places.
 func (t *Target) read(place string, tarball *evidence.Tarball) evidence.Place {
 	if file, inner, ok := inventory.InZip(place); ok {
-		return evidence.ReadZipped(place, t.path(file), inner, tarball)
+		p := evidence.ReadZipped(place, t.path(file), inner, tarball)
+		t.undo(&p, evidence.ZippedFile(t.path(file), inner))
+		return p
 	}
-	return evidence.ReadInstalled(place, t.path(place), tarball, t.Listed)
+	p := evidence.ReadInstalled(place, t.path(place), tarball, t.Listed)
+	t.undo(&p, evidence.InstalledFile(t.path(place)))
+	return p
+}
+
+// undo undoes the project's patches. One that cannot be read explains nothing of what lies on disk.
+func (t *Target) undo(p *evidence.Place, file func(string) (io.ReadCloser, error)) {
+	var patches []*evidence.Patch
+	for _, name := range t.Patches {
+		if files := evidence.BuiltinPatch(name); files != nil {
+			p.Builtin = append(p.Builtin, files...)
+			continue
+		}
+		if !filepath.IsLocal(filepath.FromSlash(name)) {
+			continue
+		}
+		data, err := evidence.ReadPatch(t.Dir, name)
+		if err != nil {
+			continue
+		}
+		if patch, err := evidence.ParsePatch(data); err == nil {
+			patches = append(patches, patch)
+		}
+	}
+	if len(patches) == 0 {
+		return
+	}
+	if err := p.Undo(patches, file); err != nil {
+		p.Files, p.Reason, p.Detail = nil, "unreadable", err.Error()
+	}
 }
 
 // path is a place's on this machine.

@@ -138,7 +138,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		for i := range p.Packages {
 			t := s.target(p, i)
 			if f.installed {
-				t.Places = p.Dirs(i)
+				t.Places, t.Patches = p.Dirs(i), p.Packages[i].Patches
 			}
 			targets = append(targets, t)
 		}

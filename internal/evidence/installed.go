@@ -50,6 +50,12 @@ type Place struct {
 	Manifest []byte
 	Bundled  map[string][]byte
 
+	// Originals are what files were before patches of the project changed them, by path, see [Place.Undo]: Size -1 for
+	// one that a patch made. Those that no patch can have made, as they lie there, are not among them. Builtin are
+	// files that a patch of the package manager's own may have changed, which is not at hand.
+	Originals map[string]File
+	Builtin   []string
+
 	// Reason and Detail say why the directory could not be read; then Files is nil.
 	Reason string // stable kebab-case code: "unreadable" or "too-large"
 	Detail string // one sentence for a person, hostile text included

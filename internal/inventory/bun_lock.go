@@ -486,6 +486,7 @@ func (r *bunReader) useManifest(t *tree, s *source) error {
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		if file, ok := r.patched[n.packageName()+"@"+n.version]; ok && n.has(isPinned) {
+			t.addPatches(n.packageName()+"@"+n.version, "", file)
 			t.warn(n, "patched", false, "%s is changed by the patch %s after it is fetched: what is installed is not what its publisher made", quoteShort(n.packageName()+"@"+n.version), quoteShort(file))
 		}
 	}

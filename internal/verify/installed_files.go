@@ -27,6 +27,9 @@ import (
 //   - an install script may put a file of one of the package's own optional dependencies in the place of a
 //     command, as esbuild does, or move it there, as bun does: the bytes have to be those of that package's
 //     verified tarball, which has a verdict of its own;
+//   - where the project patches the package, a file may be what the patch makes of the tarball's: what it was before is
+//     compared, as it follows from undoing the patch. Of the patches that yarn comes with, for three packages, only the
+//     names of the files are known: where these differ, and no others, the question is skipped;
 //   - yarn has a few files of its own there, see [installerFiles];
 //   - where the file system ignores the case of letters, two files of the tarball become one.
 //
@@ -114,15 +117,17 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	if p.Reason != "" {
 		return undecided(reasonDiskUnreadable, p.Path).with(p.Detail)
 	}
-	var changed, missing, added, told []string
+	var changed, missing, added, told, patched, unknown []string
 	accounted := make(map[string]bool, len(p.Files))
 	var expected, actual string
 	for _, name := range slices.Sorted(maps.Keys(c.tarball.Files)) {
 		want := c.tarball.Files[name]
 		at, got, ok := c.find(p, name)
 		if !ok {
-			switch {
+			switch was, ok := p.Originals[name]; {
 			case c.ignoreFile(name):
+			case ok && sameFile(want, was):
+				patched = append(patched, name)
 			case want.Size > 0 && c.taken[want.SHA256] != "":
 				told = append(told, name+" is now "+c.taken[want.SHA256])
 			default:
@@ -136,6 +141,10 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 			c.tarball.Bundled[name] != nil && rewritten(c.tarball.Bundled[name], p.Bundled[name]):
 		case c.scripts && c.commands[name] && got.Size > 0 && c.lent[got.SHA256] != "":
 			told = append(told, name+" is "+c.lent[got.SHA256])
+		case c.unpatched(p, name, want):
+			patched = append(patched, name)
+		case slices.Contains(p.Builtin, name) && got.Size >= 0:
+			unknown = append(unknown, name)
 		default:
 			if len(changed) == 0 {
 				expected, actual = digestText(want), digestText(got)
@@ -145,7 +154,11 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		switch {
-		case accounted[name], installerFiles[name] && p.Files[name].Size >= 0:
+		case accounted[name], installerFiles[name] && p.Files[name].Size >= 0, strings.HasPrefix(name, ".bun-tag") && p.Files[name].Size >= 0:
+		case p.Originals[name].Size < 0 && p.Files[name].Size >= 0:
+			patched = append(patched, name)
+		case slices.Contains(p.Builtin, name) && p.Files[name].Size >= 0:
+			unknown = append(unknown, name)
 		case inert(name), c.scripts && !inModules(name) && !c.loads[name]:
 			told = append(told, name)
 		default:
@@ -159,10 +172,20 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 		return fail(reasonFilesMissing, "", "").with(inPlace(p, missing))
 	case len(added) > 0:
 		return fail(reasonFilesAdded, "", "").with(inPlace(p, added))
+	case len(unknown) > 0:
+		return skip(reasonPatchUnknown).with(inPlace(p, unknown))
+	case len(patched) > 0:
+		return passWith(reasonFilesPatched, "", "").with(inPlace(p, append(patched, told...)))
 	case len(told) > 0:
 		return passWith(reasonFilesMade, "", "").with(inPlace(p, told))
 	}
 	return pass()
+}
+
+// unpatched reports whether a file is the tarball's once the patches of the project are undone.
+func (c *tarballFiles) unpatched(p *evidence.Place, name string, want evidence.File) bool {
+	was, ok := p.Originals[name]
+	return ok && sameFile(want, was)
 }
 
 // loadedBefore notes which other paths Node.js would load where a file of the tarball is asked for without its
@@ -271,7 +294,8 @@ func digestText(f evidence.File) string {
 	return hex.EncodeToString(f.SHA256[:])
 }
 
-// installerFiles are what yarn puts beside the files of a package: the mark of one that it took out of its zip file
+// installerFiles are what yarn puts beside the files of a package, as bun does with a name that begins with
+// ".bun-tag": the mark of one that it took out of its zip file
 // (plugin-pnp), and, up to 1, the notes of its cache.
 var installerFiles = map[string]bool{".ready": true, ".yarn-metadata.json": true, ".yarn-tarball.tgz": true}
 

@@ -38,6 +38,14 @@ func TestInstalledFiles(t *testing.T) {
 			}
 		}
 	}
+	before := func(originals map[string]string, made ...string) func(*evidence.Place) {
+		return func(p *evidence.Place) {
+			p.Originals = contents(originals)
+			for _, name := range made {
+				p.Originals[name] = evidence.File{Size: -1}
+			}
+		}
+	}
 	type files = map[string]string
 	for _, tt := range []struct {
 		name, want string // want: "status reason" and, after ": ", the files that the message names
@@ -117,6 +125,20 @@ func TestInstalledFiles(t *testing.T) {
 		{name: "a dependency in what is bundled", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk(`{"_inBundle":true,"main":"a.js","dependencies":{"evil":"1"},"description":"x","name":"p","version":"1.0.0"}`)},
 		{name: "a type in what is bundled", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk(`{"type":"module","main":"a.js","description":"x","name":"p","version":"1.0.0"}`)},
 		{name: "what is bundled, unread", want: "fail files-changed: " + inBundle, tarball: files{inBundle: ""}, place: bundledOnDisk("")},
+		{name: "patched", want: "pass files-patched: a.js, gone.js, new.js", tarball: files{"a.js": "a", "gone.js": "g", "b.js": "b"}, disk: files{"a.js": "A", "b.js": "b", "new.js": "n"},
+			place: before(map[string]string{"a.js": "a", "gone.js": "g"}, "new.js")},
+		{name: "patched, and changed otherwise", want: "fail files-changed: a.js", tarball: files{"a.js": "a"}, disk: files{"a.js": "A"}, place: before(map[string]string{"a.js": "b"})},
+		{name: "changed beside what is patched", want: "fail files-changed: b.js", tarball: files{"a.js": "a", "b.js": "b"}, disk: files{"a.js": "A", "b.js": "B"}, place: before(map[string]string{"a.js": "a"})},
+		{name: "missing, and not by the patch", want: "fail files-missing: a.js", tarball: files{"a.js": "a"}, disk: files{}, place: before(map[string]string{"a.js": "b"})},
+		{name: "added, and not by the patch", want: "fail files-added: b.js", disk: files{"b.js": "b"}, place: before(map[string]string{"b.js": "a"})},
+		{name: "a link in a patched file's place", want: "fail files-added: b.js", place: func(p *evidence.Place) {
+			p.Files["b.js"], p.Originals = evidence.File{Size: -1}, map[string]evidence.File{"b.js": {Size: -1}}
+		}},
+		{name: "patched by yarn", want: "skip patch-unknown: a.js, new.js", tarball: files{"a.js": "a"}, disk: files{"a.js": "A", "new.js": "n"}, place: func(p *evidence.Place) { p.Builtin = []string{"a.js", "new.js"} }},
+		{name: "patched by yarn, and changed", want: "fail files-changed: b.js", tarball: files{"a.js": "a", "b.js": "b"}, disk: files{"a.js": "A", "b.js": "B"}, place: func(p *evidence.Place) { p.Builtin = []string{"a.js"} }},
+		{name: "patched by yarn, and gone", want: "fail files-missing: a.js", tarball: files{"a.js": "a"}, place: func(p *evidence.Place) { p.Builtin = []string{"a.js"} }},
+		{name: "not patched by yarn here", want: "pass ", tarball: files{"a.js": "a"}, disk: files{"a.js": "a"}, place: func(p *evidence.Place) { p.Builtin = []string{"a.js"} }},
+		{name: "bun's files", want: "pass ", disk: files{".bun-tag-12e4257e13902e28": ""}},
 		{name: "yarn's files", want: "pass ", disk: files{".ready": "", ".yarn-metadata.json": "{}", ".yarn-tarball.tgz": "x"}},
 		{name: "yarn's files elsewhere", want: "fail files-added: lib/.ready", disk: files{"lib/.ready": ""}},
 		{name: "a link for yarn's file", want: "fail files-added: .ready", place: func(p *evidence.Place) { p.Files[".ready"] = evidence.File{Size: -1} }},

@@ -20,6 +20,7 @@ const (
 	reasonFilesChanged            = "files-changed"
 	reasonFilesMade               = "files-made"
 	reasonFilesMissing            = "files-missing"
+	reasonFilesPatched            = "files-patched"
 	reasonFilesUnknown            = "files-unknown"
 	reasonIdentityFormat          = "identity-format"
 	reasonIntegrityAbsent         = "integrity-absent"
@@ -67,6 +68,7 @@ const (
 	reasonNotProvenance           = "not-provenance"
 	reasonNotVerified             = "not-verified"
 	reasonOtherVersion            = "other-version"
+	reasonPatchUnknown            = "patch-unknown"
 	reasonPayloadType             = "payload-type"
 	reasonPredicateField          = "predicate-field"
 	reasonPredicateFormat         = "predicate-format"
@@ -154,6 +156,7 @@ var sentences = map[string]string{
 	reasonFilesChanged:          "files on disk are not those of the tarball; reinstall the package, and find out what changed them",
 	reasonFilesMade:             "files were made or replaced after unpacking: by an install script of the package, or by the installer",
 	reasonFilesMissing:          "files of the tarball are not on disk; reinstall the package",
+	reasonFilesPatched:          "the project's own patch changes files of the package, and without it they are those of the tarball; nothing vouches for the patch but the project",
 	reasonFilesUnknown:          "there is no list of the tarball's files to compare with",
 	reasonIdentityFormat:        "the certificate does not name a workflow",
 	reasonIntegrityAbsent:       "there is no integrity here, so nothing binds these bytes",
@@ -201,6 +204,7 @@ var sentences = map[string]string{
 	reasonNotProvenance:         "this attestation is not provenance",
 	reasonNotVerified:           "the publish attestation does not verify; see the checks above",
 	reasonOtherVersion:          "the registry served the evidence of another package or version",
+	reasonPatchUnknown:          "yarn patches these files itself, and its patch is not at hand, so they were not compared; all others are those of the tarball",
 	reasonPayloadType:           "the envelope does not hold an in-toto statement",
 	reasonPredicateField:        "the statement lacks a field that its build type demands",
 	reasonPredicateFormat:       "the statement's predicate breaks its format",
