@@ -29,7 +29,7 @@ const (
 	maxPiece         = 256 << 20 // bytes of one piece; the largest answer that is asked of a registry
 	maxPieces        = 1 << 20
 	maxArchiveRatio  = 300 // of what is unpacked to what was read for it, beyond archiveGrace
-	archiveGrace     = 16 << 20
+	archiveGrace     = 256 << 20
 	maxArchivedText  = 16 << 10 // bytes of one text
 	maxTarballsOfOne = 64       // of one package
 )

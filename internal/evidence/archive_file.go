@@ -61,12 +61,14 @@ func (a *Archive) Write(w io.Writer) error {
 	if len(index) > maxIndex {
 		return &LimitError{"the index of the evidence archive", maxIndex}
 	}
-	z, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+	out := &counter{w: w}
+	z, err := gzip.NewWriterLevel(out, gzip.BestCompression)
 	if err != nil {
 		return err
 	}
 	content := sha256.New()
-	t := &tarWriter{w: io.MultiWriter(z, content)}
+	in := &counter{w: io.MultiWriter(z, content)}
+	t := &tarWriter{w: in}
 	t.file(indexName, index)
 	done := map[pieceRef]bool{}
 	a.index.walk(func(what string, p *pieceRef) {
@@ -87,10 +89,25 @@ func (a *Archive) Write(w io.Writer) error {
 	if t.err == nil {
 		t.err = z.Close()
 	}
+	if t.err == nil && (in.n > maxArchive || in.n > archiveGrace+maxArchiveRatio*out.n) {
+		t.err = errors.New("it would unpack to more than is read of any: a registry serves what is large and empty")
+	}
 	if t.err != nil {
 		return fmt.Errorf("writing the evidence archive: %w", t.err)
 	}
 	return nil
+}
+
+// A counter counts what is written through it.
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
 }
 
 type tarWriter struct {
@@ -133,7 +150,7 @@ func ReadArchive(r io.Reader) (*Archive, error) {
 		return nil, damaged(in, "its beginning", err)
 	}
 	z.Multistream(false)
-	u := &unpacker{z: z, in: in, content: sha256.New()}
+	u := &unpacker{z: z, in: in, content: sha256.New(), ours: header == gzipHeader}
 	a := &Archive{pieces: newPieces()}
 	if err := a.read(u); err != nil {
 		a.Close()
@@ -187,7 +204,7 @@ func (a *Archive) read(u *unpacker) error {
 	size, ok := sizeOf(h, indexName)
 	switch {
 	case !ok && !bytes.HasPrefix(h[:], []byte(indexName+"\x00")):
-		return ErrNotArchive
+		return u.otherwise(ErrNotArchive)
 	case !ok:
 		return &ArchiveError{"its index", errors.New("the entry is not as it is written")}
 	case size > maxIndex:
@@ -201,7 +218,7 @@ func (a *Archive) read(u *unpacker) error {
 	var version *ArchiveVersionError
 	switch {
 	case errors.As(err, &version):
-		return err
+		return u.otherwise(err)
 	case err != nil:
 		return &ArchiveError{"its index", err}
 	}
@@ -323,6 +340,7 @@ type unpacker struct {
 	in      *archiveMeter
 	n       int64
 	content hash.Hash
+	ours    bool // the gzip header is an archive's
 }
 
 func (u *unpacker) Read(p []byte) (int, error) {
@@ -361,6 +379,15 @@ func (u *unpacker) pad(size int64) error {
 		return errors.New("what follows it is not empty")
 	}
 	return nil
+}
+
+// otherwise tells another file from a damaged one where the beginning is not an archive's: another file that is
+// compressed in the same way is whole, and err is its.
+func (u *unpacker) otherwise(err error) error {
+	if _, broken := io.Copy(io.Discard, io.LimitReader(u, archiveGrace)); broken != nil && u.ours {
+		return damaged(u.in, "its index", broken)
+	}
+	return err
 }
 
 // end makes sure that the compressed stream ends here, with the right checksum.

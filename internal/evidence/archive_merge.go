@@ -166,7 +166,7 @@ func (m *merger) mergePackage(a, b archivedPackage) archivedPackage {
 		Registry: a.Registry, Name: a.Name, Version: a.Version, Document: a.Document, Attestations: a.Attestations,
 		Unauthenticated: a.Unauthenticated || b.Unauthenticated,
 	}
-	if same := a.Document.Body != nil && b.Document.Body != nil && *a.Document.Body == *b.Document.Body; same {
+	if a.Document.State == b.Document.State && samePiece(a.Document.Body, b.Document.Body) {
 		out.Attestations = newest(a.Attestations, b.Attestations)
 	}
 	out.Tarballs = mergeList(a.Tarballs, b.Tarballs, archivedTarball.compare, func(s, t archivedTarball) archivedTarball {
