@@ -31,6 +31,7 @@ type auditFlags struct {
 	installed           bool
 	includeAttestations bool
 	export              *exporting // nil unless the evidence is what is wanted
+	summaries           summaryFlags
 	tree                bool
 	why                 string
 }
@@ -57,6 +58,7 @@ credentials that .npmrc has for it; Sigstore's trust root is fetched from its pu
 	f.addAudit(cmd)
 	fl := cmd.Flags()
 	fl.BoolVar(&f.tree, "tree", false, "print who asks for what, with verdicts and publishers")
+	f.summaries.add(fl)
 	fl.StringVar(&f.why, "why", "", "print why the package of this `NAME` is there: all ways to it, shortest first")
 	return cmd
 }
@@ -81,6 +83,9 @@ func newFlags(add func(cmd *cobra.Command)) *pflag.FlagSet {
 
 func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) error {
 	if err := f.check(); err != nil {
+		return err
+	}
+	if err := f.summaries.check(&f.common); err != nil {
 		return err
 	}
 	for _, o := range f.omit {
@@ -187,7 +192,20 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		s.replay.compare(env, rep, f, omit, digest(s.policyData))
 	}
 	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
-	write := func(w io.Writer) error { return formats[f.format](w, rep, o) }
+	if o.Documents, err = s.documents(); err != nil {
+		return err
+	}
+	if s.signed, err = f.summaries.summaries(cmd.Context(), s, rep, o); err != nil {
+		return signingError(cmd.Context(), env, err)
+	}
+	write := func(w io.Writer) error {
+		text, err := s.rendered(f.format, rep, o)
+		if err != nil {
+			return usagef("", "%w", err)
+		}
+		_, err = w.Write(text)
+		return err
+	}
 	switch {
 	case f.tree:
 		write = func(w io.Writer) error { return report.WriteTree(w, rep, o) }
@@ -253,7 +271,7 @@ func tick(bar *progress) (stop func()) {
 func (c *common) textOptions(env Environment, subject string, elapsed time.Duration) report.TextOptions {
 	return report.TextOptions{
 		Color: env.Colour && !c.noColor, Width: env.Width, Subject: subject, Elapsed: elapsed, Verbose: c.verbose, Quiet: c.quiet,
-		PrivateLog: c.trustedRoot != "", FailOnWarn: c.failOn == "warn",
+		PrivateLog: c.trustedRoot != "", FailOnWarn: c.failOn == "warn", Version: Version(),
 	}
 }
 
@@ -337,7 +355,7 @@ func (s *session) projects(rep *report.Report, graphs []graph) []report.Project 
 	projects := make([]report.Project, 0, len(graphs))
 	for _, g := range graphs {
 		p := g.project
-		r := report.Project{Name: p.Name, Version: p.Version, Kind: p.Kind, Nodes: make([]report.Node, len(p.Nodes))}
+		r := report.Project{Name: p.Name, Version: p.Version, Kind: p.Kind, Document: p.Document, Nodes: make([]report.Node, len(p.Nodes))}
 		if len(p.Files) > 0 {
 			r.File = s.shown(p.Dir, p.Files[0])
 		}

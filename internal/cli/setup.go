@@ -9,10 +9,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -52,7 +54,7 @@ type common struct {
 
 func (c *common) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.format, "format", "text", "form of the report: text or json")
+	f.StringVar(&c.format, "format", "text", "form of the report: "+formatNames())
 	f.BoolVar(&c.json, "json", false, "the same as --format json")
 	f.StringArrayVar(&c.reports, "report", nil, "also write a report, as `FORMAT=FILE`; may be repeated")
 	f.StringVar(&c.policy, "policy", "", "policy `FILE` (default: assay.yaml beside the lockfile, if there is one)")
@@ -75,19 +77,25 @@ func (c *common) add(cmd *cobra.Command) {
 var formats = map[string]func(io.Writer, *report.Report, report.TextOptions) error{
 	"text": report.WriteText,
 	"json": func(w io.Writer, r *report.Report, _ report.TextOptions) error { return report.WriteJSON(w, r) },
+	// docs/sbom.md
+	"cyclonedx": report.WriteCycloneDX,
+	"spdx":      report.WriteSPDX,
+	"vsa":       report.WriteVSA,
 }
+
+func formatNames() string { return strings.Join(slices.Sorted(maps.Keys(formats)), ", ") }
 
 func (c *common) check() error {
 	if c.json {
 		c.format = "json"
 	}
 	if formats[c.format] == nil {
-		return usagef("formats are text and json", "unknown format %q", c.format)
+		return usagef("formats are "+formatNames(), "unknown format %q", c.format)
 	}
 	for _, r := range c.reports {
 		format, file, ok := strings.Cut(r, "=")
 		if !ok || file == "" || formats[format] == nil {
-			return usagef("for example --report json=assay.json", "--report %q is not FORMAT=FILE with format text or json", r)
+			return usagef("for example --report json=assay.json", "--report %q is not FORMAT=FILE with one of the formats %s", r, formatNames())
 		}
 	}
 	if c.failOn != "deny" && c.failOn != "warn" {
@@ -117,6 +125,7 @@ type session struct {
 	// policyData is the policy file that counts; nil for none.
 	policyData []byte
 	notes      []report.Note
+	signed     []byte                   // verification summaries, signed; nil where they are not
 	replay     *replayed                // nil where registries are asked
 	recorder   *evidence.Recorder       // nil where nothing is recorded
 	bar        atomic.Pointer[progress] // nil before there is one, and where nobody wants it
@@ -450,19 +459,25 @@ func readFile(name string, max int64) ([]byte, error) {
 // finish writes the reports and returns the run's exit code as an error.
 func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.Writer) error) error {
 	// What a registry says stands in it, and a CI's runner reads along.
-	var printed bytes.Buffer
-	err := main(&printed)
-	if err == nil && s.flags.format == "json" {
-		_, err = s.env.Stdout.Write(bytes.ReplaceAll(printed.Bytes(), []byte("##["), []byte(`#\u0023[`)))
-	} else if err == nil {
-		_, err = io.WriteString(s.env.Stdout, inert(printed.String()))
+	var text bytes.Buffer
+	err := main(&text)
+	if err == nil {
+		var printed []byte
+		if printed, err = printable(s.flags.format, text.Bytes()); err == nil {
+			_, err = s.env.Stdout.Write(printed)
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("writing the report: %w", err)
 	}
+	o.Color, o.Width = false, 0
 	for _, r := range s.flags.reports {
 		format, file, _ := strings.Cut(r, "=")
-		if err := writeReport(s.path(file), formats[format], rep, o); err != nil {
+		text, err := s.rendered(format, rep, o)
+		if err == nil {
+			err = os.WriteFile(s.path(file), text, 0o666)
+		}
+		if err != nil {
 			return usagef("", "writing the %s report: %w", format, err)
 		}
 	}
@@ -474,17 +489,4 @@ func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.
 		return exitError(code)
 	}
 	return nil
-}
-
-func writeReport(file string, write func(io.Writer, *report.Report, report.TextOptions) error, rep *report.Report, o report.TextOptions) error {
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	o.Color, o.Width = false, 0
-	if err := write(f, rep, o); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }

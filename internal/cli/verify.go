@@ -155,6 +155,9 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 	}
 	rep.Notes = append(rep.Notes, s.notes...)
 	o := f.textOptions(env, args[0], env.Now().Sub(start))
+	if o.Documents, err = s.documents(); err != nil {
+		return err
+	}
 	return s.finish(rep, o, func(w io.Writer) error {
 		if f.format == "text" {
 			return report.WriteMatrix(w, &rep.Packages[0], o)

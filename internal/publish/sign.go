@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"fmt"
 	"strings"
 
@@ -49,6 +50,21 @@ func (j *Job) signed(ctx context.Context, statement []byte) (*Attestation, error
 	if err != nil {
 		return nil, err
 	}
+	s, err := j.signer(ctx, token)
+	if err != nil {
+		return nil, err
+	}
+	return j.enter(ctx, s, statement, j.say)
+}
+
+// A signer is a certificate of this job's identity with its key, good for minutes.
+type signer struct {
+	key  *ecdsa.PrivateKey
+	leaf *x509.Certificate
+}
+
+// signer gets a certificate for a new key.
+func (j *Job) signer(ctx context.Context, token *IDToken) (*signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -58,16 +74,21 @@ func (j *Job) signed(ctx context.Context, statement []byte) (*Attestation, error
 	if err != nil {
 		return nil, err
 	}
+	return &signer{key, leaf}, nil
+}
+
+// enter signs a statement and enters it into the logs.
+func (j *Job) enter(ctx context.Context, s *signer, statement []byte, say func(format string, args ...any)) (*Attestation, error) {
 	b := &bundle{MediaType: bundleMediaType, Envelope: envelope{Payload: statement, PayloadType: payloadType}}
-	b.Material.Certificate.RawBytes = leaf.Raw
-	sig, err := sign(key, b.Envelope.pae())
+	b.Material.Certificate.RawBytes = s.leaf.Raw
+	sig, err := sign(s.key, b.Envelope.pae())
 	if err != nil {
 		return nil, err
 	}
 	b.Envelope.Signatures = []signature{{Sig: sig}}
 	// Timestamps come before the log: where there are none to be had, no public entry is made in vain.
 	for _, address := range j.o.Services.TSA {
-		j.say("asking %s for a timestamp", publicURL(address))
+		say("asking %s for a timestamp", publicURL(address))
 		der, err := j.c.timestamp(ctx, address, sig)
 		if err != nil {
 			return nil, err
@@ -79,11 +100,11 @@ func (j *Job) signed(ctx context.Context, statement []byte) (*Attestation, error
 		if j.o.Services.RekorVersion == 2 {
 			enter = j.c.logV2
 		}
-		e, err := enter(ctx, base, &b.Envelope, leaf.Raw)
+		e, err := enter(ctx, base, &b.Envelope, s.leaf.Raw)
 		if err != nil {
 			return nil, err
 		}
-		j.say("entered into the transparency log %s as %d: repository, workflow, commit and package are public from now on", publicURL(base), e.LogIndex)
+		say("entered into the transparency log %s as %d: repository, workflow, commit and package are public from now on", publicURL(base), e.LogIndex)
 		b.Material.Entries = append(b.Material.Entries, e)
 	}
 	text, err := b.json()

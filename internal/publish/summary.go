@@ -3,10 +3,6 @@ package publish
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"sync"
 	"time"
 
@@ -14,51 +10,43 @@ import (
 	"assay/internal/sigstore"
 )
 
-// A signer is a certificate of this job's identity with its key, good for minutes.
-type signer struct {
-	key      *ecdsa.PrivateKey
-	leaf     *x509.Certificate
-	identity string // URI of the workflow that the certificate names
-}
-
-// margin is how long before its end a certificate is not used any more: the log's clock is not this one's.
-const margin = time.Minute
+// certificateMargin is how long before its end a certificate is not used any more: the log's clock is not this one's.
+const certificateMargin = time.Minute
 
 // maxAtOnce bounds the statements that are being signed at one time: a log of version 2 answers only when it has
 // written a checkpoint, which takes seconds, and public services are to be treated gently.
 const maxAtOnce = 8
 
 // SignStatements signs in-toto statements of the caller's own with this job's identity: one certificate for all, as
-// long as it is good, and one entry in each log for every statement. make is told the identity in the certificate, the
+// long as it is good, and one entry in each log for every statement. about is told the identity in the certificate, the
 // URI of the workflow, so that statements can name who signs them, and returns the statements, in JSON. The result has
-// one attestation for each, in the same order, without a publisher of its own where the statement is no provenance;
-// each was verified with the trusted root.
+// one attestation for each, in the same order; each was verified with the trusted root, and its publisher is this job.
 //
 // That the runner is the maintainer's own is no obstacle here, since no registry takes these statements; that the
 // repository is private is, as for [Job.Attest]. What was signed before an error stands in the public log.
 func (j *Job) SignStatements(ctx context.Context, about func(identity string) ([][]byte, error)) ([]*Attestation, error) {
-	now, err := j.signer(ctx)
+	now, identity, err := j.identified(ctx)
 	if err != nil {
 		return nil, err
 	}
-	statements, err := about(now.identity)
+	statements, err := about(identity)
 	if err != nil || len(statements) == 0 {
 		return nil, err
 	}
-	j.say("entering %d statements into the transparency log %s: repository, workflow and commit are public from now on", len(statements), publicURL(j.o.Services.Rekor[0]))
+	j.say("entering into the transparency log %s (%d in all): repository, workflow and commit are public from now on", publicURL(j.o.Services.Rekor[0]), len(statements))
 	var mu sync.Mutex // guards now
 	current := func(ctx context.Context) (*signer, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if j.o.Now().Before(now.leaf.NotAfter.Add(-margin)) {
+		if j.o.Now().Before(now.leaf.NotAfter.Add(-certificateMargin)) {
 			return now, nil
 		}
-		next, err := j.signer(ctx)
+		next, another, err := j.identified(ctx)
 		if err != nil {
 			return nil, err
 		}
-		if next.identity != now.identity {
-			return nil, refuse("certificate-identity", "", "the next certificate is for %q, and the first was for %q", next.identity, now.identity)
+		if another != identity {
+			return nil, refuse("certificate-identity", "", "the next certificate is for %q, and the first was for %q", another, identity)
 		}
 		now = next
 		return now, nil
@@ -74,9 +62,12 @@ func (j *Job) SignStatements(ctx context.Context, about func(identity string) ([
 				if ctx.Err() != nil {
 					return
 				}
-				c, err := current(ctx)
+				s, err := current(ctx)
 				if err == nil {
-					out[i], err = j.seal(ctx, c, statements[i])
+					out[i], err = j.enter(ctx, s, statements[i], func(string, ...any) {})
+				}
+				if err == nil {
+					out[i].Publisher, err = j.verified(out[i])
 				}
 				if err != nil {
 					cancel(err)
@@ -102,72 +93,30 @@ func newQueue(n int) <-chan int {
 	return c
 }
 
-// signer gets a certificate of this job's identity for a new key.
-func (j *Job) signer(ctx context.Context) (*signer, error) {
+// identified gets a certificate of this job's identity, and the identity: the URI of the workflow that it names.
+func (j *Job) identified(ctx context.Context) (*signer, string, error) {
 	token, err := j.c.sigstoreToken(ctx, j.o.CI, j.o.Registry, j.o.Now())
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	if err := token.acceptable(j.o.CI.Provider, j.o.AllowPrivate, true); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	s, err := j.signer(ctx, token)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	j.say("asking %s for a certificate", publicURL(j.o.Services.Fulcio))
-	leaf, err := j.c.certificate(ctx, j.o.Services.Fulcio, token, key)
+	cert, err := publisher.ReadCertificate(s.leaf)
 	if err != nil {
-		return nil, err
+		return nil, "", refuse("certificate-identity", "", "the certificate does not say for which workflow it is: %v", err)
 	}
-	cert, err := publisher.ReadCertificate(leaf)
-	if err != nil {
-		return nil, refuse("certificate-identity", "", "the certificate does not say for which workflow it is: %v", err)
-	}
-	return &signer{key, leaf, cert.SubjectURI}, nil
+	return s, cert.SubjectURI, nil
 }
 
-// seal signs one statement, enters it into the logs, and verifies what comes of it.
-func (j *Job) seal(ctx context.Context, c *signer, statement []byte) (*Attestation, error) {
-	b := &bundle{MediaType: bundleMediaType, Envelope: envelope{Payload: statement, PayloadType: payloadType}}
-	b.Material.Certificate.RawBytes = c.leaf.Raw
-	sig, err := sign(c.key, b.Envelope.pae())
-	if err != nil {
-		return nil, err
-	}
-	b.Envelope.Signatures = []signature{{Sig: sig}}
-	for _, address := range j.o.Services.TSA {
-		der, err := j.c.timestamp(ctx, address, sig)
-		if err != nil {
-			return nil, err
-		}
-		b.Material.Timestamps.RFC3161 = append(b.Material.Timestamps.RFC3161, timestamp{der})
-	}
-	enter := j.c.logV1
-	if j.o.Services.RekorVersion == 2 {
-		enter = j.c.logV2
-	}
-	for _, base := range j.o.Services.Rekor {
-		e, err := enter(ctx, base, &b.Envelope, c.leaf.Raw)
-		if err != nil {
-			return nil, err
-		}
-		b.Material.Entries = append(b.Material.Entries, e)
-	}
-	text, err := b.json()
-	if err != nil {
-		return nil, err
-	}
-	a := &Attestation{Bundle: text, Statement: statement, LogIndex: b.Material.Entries[0].LogIndex, Log: j.o.Services.Rekor[0], Signed: true}
-	if a.Publisher, err = j.verified(text, statement); err != nil {
-		return nil, err
-	}
-	return a, j.sameIdentity(a.Publisher)
-}
-
-// verified verifies a bundle over a statement as a consumer will who has the same trusted root, and returns who signed.
-func (j *Job) verified(text, statement []byte) (*publisher.Publisher, error) {
-	b, err := sigstore.ParseBundle(text)
+// verified verifies a bundle over a statement as a consumer will who has the same trusted root, and returns who
+// signed, which has to be this job.
+func (j *Job) verified(a *Attestation) (*publisher.Publisher, error) {
+	b, err := sigstore.ParseBundle(a.Bundle)
 	if err != nil {
 		return nil, refuse("own-bundle", "", "a consumer would refuse this attestation: %v", err)
 	}
@@ -182,8 +131,9 @@ func (j *Job) verified(text, statement []byte) (*publisher.Publisher, error) {
 		}
 	}
 	cert, err := publisher.ReadCertificate(v.Leaf)
-	if err != nil || !v.OK() || !bytes.Equal(b.Envelope.Payload, statement) {
+	if err != nil || !v.OK() || !bytes.Equal(b.Envelope.Payload, a.Statement) {
 		return nil, refuse("own-bundle", "", "a consumer would refuse this attestation: it does not hold what was signed")
 	}
-	return publisher.New(cert, v.SignedAt, v.LogIndex), nil
+	p := publisher.New(cert, v.SignedAt, v.LogIndex)
+	return p, j.sameIdentity(p)
 }
