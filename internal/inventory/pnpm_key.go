@@ -90,6 +90,9 @@ func parsePnpmKey(key string, major int) pnpmKey {
 		id, _, _ = strings.Cut(id, "_")
 	}
 	i := strings.LastIndexByte(id, '/')
+	if i < 0 {
+		return pnpmKey{from: id}
+	}
 	return pnpmKey{from: "git+https://" + id[:i] + "#" + id[i+1:]}
 }
 

@@ -14,6 +14,8 @@ import (
 const (
 	kindPnpm     = "pnpm"
 	pnpmLockfile = "pnpm-lock.yaml"
+
+	packageCost = 300 // bytes of memory for an entry of packages beside its snapshots, at most
 )
 
 // readPnpmLock reads pnpm-lock.yaml of lockfileVersion 5 to 9, and what pnpm-workspace.yaml and the
@@ -229,6 +231,10 @@ func (r *pnpmReader) readDocument(d *pnpmDoc) error {
 			if err != nil {
 				return err
 			}
+			if len(d.packages) == maxEntries {
+				return r.errorf(k, "more than %d entries", maxEntries)
+			}
+			r.cost += packageCost
 			id := k.text()
 			if d.major >= 9 {
 				d.packages[id] = p
@@ -636,7 +642,7 @@ func (r *pnpmReader) linkSnapshot(d *pnpmDoc, s *pnpmSnap) error {
 
 // sortEdges sorts by name. Unlike setEdges it keeps one name in several fields, since each leads somewhere.
 func sortEdges(edges []Edge) {
-	byName := func(a, b Edge) int { return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.To, b.To)) }
+	byName := func(a, b Edge) int { return cmp.Or(strings.Compare(a.Name, b.Name), cmp.Compare(a.To, b.To), cmp.Compare(a.Kind, b.Kind)) }
 	if !slices.IsSortedFunc(edges, byName) {
 		slices.SortStableFunc(edges, byName)
 	}

@@ -147,7 +147,7 @@ func (w *walker) storesOutside() {
 			}
 		}
 	}
-	if count > 0 {
+	if w.outside = count > 0; w.outside {
 		w.t.warnings = append(w.t.warnings, Warning{Code: "store-outside", Path: example, Doubtful: true,
 			Message: fmt.Sprintf("%d links, such as %s, lead to a store of packages outside the project, which is not read: name the lockfile instead", count, quoteShort(example))})
 	}
@@ -157,8 +157,15 @@ func (w *walker) storesOutside() {
 // taken from there.
 func (t *tree) usePnpmLock(lock *tree, w *walker) {
 	byDir := make(map[string][]int32)
-	byID := make(map[string]int32)
+	byID := make(map[string]int32) // of what comes from a registry by name and version, else by name
 	const differs = -1
+	note := func(id string, i int) {
+		if j, ok := byID[id]; ok && (j == differs || !lock.nodes[j].same(&lock.nodes[i])) {
+			byID[id] = differs
+		} else {
+			byID[id] = int32(i)
+		}
+	}
 	for i := range lock.nodes {
 		n := &lock.nodes[i]
 		if n.nameAt != noPlace || !n.has(isInstalled) {
@@ -168,16 +175,12 @@ func (t *tree) usePnpmLock(lock *tree, w *walker) {
 			byDir[dir] = append(byDir[dir], int32(i))
 		}
 		if n.has(isFrom) {
-			continue
-		}
-		id := n.realName + "@" + n.version
-		if j, ok := byID[id]; ok && (j == differs || !lock.nodes[j].same(n)) {
-			byID[id] = differs
+			note(n.realName, i)
 		} else {
-			byID[id] = int32(i)
+			note(n.realName+"@"+n.version, i)
 		}
 	}
-	found := make([]bool, len(lock.nodes))
+	found := make(map[string]bool)
 	for i := range t.nodes {
 		n := &t.nodes[i]
 		if !n.has(onDisk) || !n.has(isInstalled) || n.has(isLink) {
@@ -189,7 +192,6 @@ func (t *tree) usePnpmLock(lock *tree, w *walker) {
 		for _, k := range byDir[entry] {
 			if l := &lock.nodes[k]; l.realName == n.name() || l.has(isFrom) {
 				j = k
-				found[k] = true
 				break
 			}
 		}
@@ -200,11 +202,16 @@ func (t *tree) usePnpmLock(lock *tree, w *walker) {
 				continue
 			}
 			n.integrity, n.resolved = l.integrity, l.resolved
+			found[n.packageName()+"@"+n.version] = true
 			continue
 		}
-		if k, ok := byID[n.packageName()+"@"+n.version]; ok && k != differs && (!inStore || n.name() == n.packageName()) {
+		k, ok := byID[n.packageName()+"@"+n.version]
+		if !ok && !inStore {
+			k, ok = byID[n.packageName()]
+		}
+		if ok && k != differs && (!inStore || n.name() == n.packageName()) {
 			n.integrity, n.resolved = lock.nodes[k].integrity, lock.nodes[k].resolved
-			found[k] = true
+			found[n.packageName()+"@"+n.version] = true
 			continue
 		}
 		if !n.has(isBundled) || t.bundles[n.dir()] == nil {
@@ -213,7 +220,7 @@ func (t *tree) usePnpmLock(lock *tree, w *walker) {
 	}
 	for i := range lock.nodes {
 		n := &lock.nodes[i]
-		if n.nameAt == noPlace && n.has(isInstalled) && !found[i] && !n.has(isOptional|isExtraneous) && !n.has(isFrom) {
+		if !w.outside && n.nameAt == noPlace && n.has(isInstalled) && !found[n.realName+"@"+n.version] && !n.has(isOptional|isExtraneous|isFrom) {
 			w.t.warnings = append(w.t.warnings, Warning{Code: "not-on-disk", File: lock.file, Line: int(n.line),
 				Message: fmt.Sprintf("%s is in %s but not on disk", quoteShort(n.path), lock.file)})
 		}

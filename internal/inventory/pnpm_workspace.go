@@ -594,6 +594,7 @@ func (r *pnpmReader) aim(im *pnpmImporter, e *Edge, d *pnpmDep) error {
 	case kind == specRegistry:
 		if !n.has(isWorkspace) || n.realName != "" && n.realName != want || to == 0 && n.realName == "" {
 			wrong = "by version"
+			n.resolved = "" // what lies there is no package of a registry all the same
 		}
 	case kind == specWorkspace:
 		name, _ := splitSpec(strings.TrimPrefix(strings.TrimSpace(e.Spec), "workspace:"))
@@ -618,8 +619,12 @@ func (r *pnpmReader) aim(im *pnpmImporter, e *Edge, d *pnpmDep) error {
 	return nil
 }
 
+func lockedRank(k EdgeKind) int { return slices.Index([]EdgeKind{Optional, Prod, Dev}, k) }
+
 // askedEdges are the edges of an importer by its package.json, with warnings where the lockfile was made for another one.
 func (r *pnpmReader) askedEdges(im *pnpmImporter, m *manifest, locked []pnpmDep) ([]Edge, error) {
+	// Of one name in several fields optional counts before prod before dev.
+	slices.SortStableFunc(locked, func(a, b pnpmDep) int { return cmp.Compare(lockedRank(a.kind), lockedRank(b.kind)) })
 	byName := make(map[string]*pnpmDep, len(locked))
 	for i := range locked {
 		d := &locked[i]
