@@ -304,7 +304,7 @@ func redirect(t *testing.T, dir string, change func(map[string][]byte)) {
 }
 
 // rezip changes the files of a package in a zip file.
-func rezip(t *testing.T, name, prefix string, change func(map[string][]byte)) {
+func rezip(t testing.TB, name, prefix string, change func(map[string][]byte)) {
 	t.Helper()
 	z, err := zip.OpenReader(name)
 	if err != nil {
