@@ -48,8 +48,9 @@ type Project struct {
 	Dir     string // directory that Location.File and Location.Path are relative to, as given to Open; "" from OpenFS
 	Name    string // of the root package.json or the lockfile; "" if neither says
 	Version string // likewise
-	Kind    string // format that was read: "package-lock", "npm-shrinkwrap" or "node_modules"
-	// FormatVersion is the lockfileVersion: 1, 2 or 3; 0 for a node_modules without hidden lockfile.
+	Kind    string // format that was read: "package-lock", "npm-shrinkwrap", "node_modules", "yarn", "pnpm", …
+	// FormatVersion is the version that the file gives for its format: 1, 2 or 3 for npm's, 1 for that of yarn 1, 4 and more
+	// for those of later yarns; 0 where it gives none.
 	FormatVersion int
 	// Document are the exact bytes of an SBOM, nil for anything else. Path of its nodes and their Locations is the bom-ref
 	// or SPDXID; where an entry has none, its package URL, else its name and version.
@@ -137,7 +138,7 @@ type Other struct {
 
 // A Location is one place in the tree and the line that says so.
 type Location struct {
-	Path string // relative to the project, slashes: "node_modules/a/node_modules/b"
+	Path string // relative to the project, slashes: "node_modules/a/node_modules/b"; the entry's own key where a format names no places: "b@^1.0.0"
 	File string // relative to the project: "package-lock.json"
 	Line int    // 1-based line of the entry's key in File; 0 where File has no lines to point at
 }

@@ -15,7 +15,6 @@ import (
 type drawnYarn struct {
 	head, manifest string
 	blocks         []string
-	entries        int // that stand for packages and others
 }
 
 // drawYarn generates a yarn.lock of either kind: few names, so that much leads to the same entries.
