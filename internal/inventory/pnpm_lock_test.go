@@ -498,6 +498,28 @@ warning pnpmfile at pnpm-lock.yaml:13: .pnpmfile.cjs is a program that can chang
 	}
 }
 
+// Which files change which packages.
+func TestPnpmPatches(t *testing.T) {
+	lock := "lockfileVersion: '9.0'\npatchedDependencies:\n  left: {hash: a}\n  left@2.0.0: {hash: b}\n  right@^1.0.0: c\n  other@1.0.0: {hash: d, path: patches/d.patch}\npackages:\n"
+	for _, id := range []string{"left@1.0.0", "left@2.0.0", "right@1.0.0", "right@2.0.0", "other@1.0.0"} {
+		lock += "  " + id + ": {resolution: {integrity: sha512-x}}\n"
+	}
+	lock += "snapshots:\n  left@1.0.0(patch_hash=a): {}\n  left@2.0.0(patch_hash=b)(left@1.0.0): {}\n  right@1.0.0(patch_hash=c): {}\n  right@2.0.0: {}\n  other@1.0.0(patch_hash=d): {}\n"
+	p, err := openPnpm(lock, Options{}, "package.json", `{"pnpm": {"patchedDependencies": {"left": "patches/a.patch"}}}`,
+		"pnpm-workspace.yaml", "patchedDependencies:\n  left@2.0.0: patches/b.patch\n  right@^1.0.0: ./patches/c.patch\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]string)
+	for _, q := range p.Packages {
+		got[q.Name+"@"+q.Version] = strings.Join(q.Patches, " ")
+	}
+	want := map[string]string{"left@1.0.0": "patches/a.patch", "left@2.0.0": "patches/b.patch", "right@1.0.0": "patches/c.patch", "right@2.0.0": "", "other@1.0.0": "patches/d.patch"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 // Both documents count.
 func TestPnpmDocuments(t *testing.T) {
 	lock := "---\nlockfileVersion: '9.0'\nimporters:\n  .:\n    configDependencies:\n      left: {specifier: 1.0.0, version: 1.0.0}\n    packageManagerDependencies:\n      pnpm: {specifier: 11.0.0, version: 11.0.0}\npackages:\n" +

@@ -3,7 +3,6 @@ package inventory
 import (
 	"fmt"
 	"hash/maphash"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -450,56 +449,6 @@ func (p *yamlParser) sequence(c int) error {
 	}
 	p.close(at)
 	return nil
-}
-
-// checkDuplicates looks for a key that a mapping has twice.
-func (p *yamlParser) checkDuplicates(at int32) error {
-	m := yamlValue{&p.yamlText, at}
-	const few = 12
-	names := make([]string, 0, few)
-	count := 0
-	for k := range m.members() {
-		if count++; count <= few {
-			if slices.Contains(names, k.text()) {
-				return duplicateKey(k)
-			}
-			names = append(names, k.text())
-		}
-	}
-	if count <= few {
-		return nil
-	}
-	if p.seed == (maphash.Seed{}) {
-		p.seed = maphash.MakeSeed()
-	}
-	hashes := make([]uint64, 0, count)
-	for k := range m.members() {
-		hashes = append(hashes, maphash.String(p.seed, k.text()))
-	}
-	slices.Sort(hashes)
-	twice := make(map[uint64]string)
-	for i, h := range hashes[1:] {
-		if h == hashes[i] {
-			twice[h] = ""
-		}
-	}
-	if len(twice) == 0 {
-		return nil
-	}
-	seen := make(map[string]bool)
-	for k := range m.members() {
-		if _, ok := twice[maphash.String(p.seed, k.text())]; ok {
-			if seen[k.text()] {
-				return duplicateKey(k)
-			}
-			seen[k.text()] = true
-		}
-	}
-	return nil
-}
-
-func duplicateKey(k yamlValue) error {
-	return k.errorf("duplicate name %s: readers disagree about which one counts", quoteShort(k.text()))
 }
 
 // flow reads a collection in brackets or braces.
