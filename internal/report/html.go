@@ -117,6 +117,7 @@ type tally struct {
 	Count, Share string
 	Means        string
 	X, Width     string // of its part of the bar, in per mille
+	None         bool
 }
 
 type fact struct {
@@ -253,7 +254,7 @@ func (h *pageMaker) page() *page {
 	case r.Warns() && h.o.FailOnWarn:
 		p.Outcome = badge{"wa", "Nothing is denied, and warnings count here"}
 	default:
-		p.Outcome = badge{"al", "Nothing is denied"}
+		p.Outcome = badge{"al", "Nothing is denied (exit 0)"}
 	}
 	for _, text := range h.conclusion() {
 		var b strings.Builder
@@ -263,6 +264,9 @@ func (h *pageMaker) page() *page {
 		p.Conclusion = append(p.Conclusion, b.String())
 	}
 	p.Conclusion[0] = strings.TrimPrefix(p.Conclusion[0], "Denied: "+things(h.deny)+". ") // its heading says that
+	if p.Conclusion[0] == "Nothing is denied (exit 0)." {
+		p.Conclusion = p.Conclusion[1:]
+	}
 	for _, x := range h.aboutRun() {
 		p.Notes = append(p.Notes, fact{x.code, anchor{Text: x.text}})
 	}
@@ -302,7 +306,7 @@ func (h *pageMaker) tallies(p *page) {
 	} {
 		width := share(v.n, s.Packages, 1000)
 		p.Vouchers = append(p.Vouchers, tally{badge: verdictBadges[v.verdict], Count: count(v.n), Share: percent(v.n, s.Packages), Means: v.means,
-			X: strconv.Itoa(x), Width: strconv.Itoa(width)})
+			X: strconv.Itoa(x), Width: strconv.Itoa(width), None: v.n == 0})
 		x += width
 		p.Verdicts = append(p.Verdicts, choice{string(v.verdict), verdictBadges[v.verdict].Word})
 	}
@@ -317,7 +321,7 @@ func (h *pageMaker) tallies(p *page) {
 		level string
 		n     int
 	}{{"deny", decided.Deny}, {"error", decided.Error}, {"warn", decided.Warn}, {"allow", decided.Allow}} {
-		p.Decisions = append(p.Decisions, tally{badge: levelBadges[d.level], Count: count(d.n)})
+		p.Decisions = append(p.Decisions, tally{badge: levelBadges[d.level], Count: count(d.n), None: d.n == 0})
 		p.DecisionNames = append(p.DecisionNames, choice{d.level, levelBadges[d.level].Word})
 	}
 }
@@ -367,8 +371,7 @@ func (h *pageMaker) sections() []section {
 		list = take(list)
 		add(section{ID: v.id, Title: v.title, badge: verdictBadges[v.verdict], Intro: v.intro, Blocks: []block{h.block(list, block{}, false)}}, len(list))
 	}
-	var rest []*entry // a verdict that this version does not know
-	rest = take(slices.Concat(h.packages, h.others))
+	rest := take(slices.Concat(h.packages, h.others)) // verdicts that this version does not know
 	add(section{ID: "rest", Title: "Everything else", badge: levelBadges["allow"], Blocks: []block{h.block(rest, block{}, false)}}, len(rest))
 	return out
 }
