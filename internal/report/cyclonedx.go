@@ -433,6 +433,9 @@ func (c *cyclonedxEditor) component() error {
 		return err
 	}
 	f.key = key(ref, f.purl, group, name, version)
+	if len(c.subjects[f.key]) == 0 && !f.properties.any() && !f.references.any() {
+		return nil // a document can hold far more of these than of what was found
+	}
 	c.found = append(c.found, f)
 	if signed < 0 {
 		return nil
@@ -443,15 +446,17 @@ func (c *cyclonedxEditor) component() error {
 	return nil
 }
 
-func assayProperty(raw []byte) bool { return strings.HasPrefix(textMember(raw, "name"), assayPrefix) }
+func assayProperty(raw []byte) bool {
+	return mayBeOurs(raw) && strings.HasPrefix(textMember(raw, "name"), assayPrefix)
+}
 
 func assayReference(raw []byte) bool {
-	return strings.HasPrefix(textMember(raw, "comment"), referenceMark)
+	return mayBeOurs(raw) && strings.HasPrefix(textMember(raw, "comment"), referenceMark)
 }
 
 // assayTool recognises assay among tools, in the form since 1.5 and the one before.
 func assayTool(raw []byte) bool {
-	return textMember(raw, "name") == tool && textMember(raw, "vendor") == "" && textMember(raw, "group") == "" && textMember(raw, "bom-ref") == ""
+	return mayBeOurs(raw) && textMember(raw, "name") == tool && textMember(raw, "vendor") == "" && textMember(raw, "group") == "" && textMember(raw, "bom-ref") == ""
 }
 
 // A cyclonedxMetadata is what is changed of a document's metadata.

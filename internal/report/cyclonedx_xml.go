@@ -91,12 +91,17 @@ func enrichCycloneDXXML(r *Report, p *Project, o TextOptions) ([]byte, error) {
 // maxXMLDepth bounds elements within elements.
 const maxXMLDepth = 1024
 
+// elementBytes is how many bytes of the document there are at least for each element, after some thousand: no SBOM
+// comes near it, and it bounds what reading one costs.
+const elementBytes = 10
+
 // read reads the document into elements.
 func (x *xmlEditor) read() (*element, error) {
 	d := xml.NewDecoder(bytes.NewReader(x.src))
 	d.Entity = map[string]string{}
 	var root *element
 	var open []*element
+	left := len(x.src)/elementBytes + 4096
 	for {
 		start := int(d.InputOffset())
 		token, err := d.Token()
@@ -121,7 +126,9 @@ func (x *xmlEditor) read() (*element, error) {
 			}
 			e := &element{name: token.Name, attributes: slices.Clone(token.Attr), stretch: stretch{start, end}, inner: stretch{end, end}}
 			e.selfContained = x.src[end-2] == '/'
-			switch {
+			switch left--; {
+			case left < 0:
+				return nil, x.errorf(start, "it has too many elements for its size")
 			case len(open) == maxXMLDepth:
 				return nil, x.errorf(start, "elements are nested deeper than %d", maxXMLDepth)
 			case len(open) > 0:

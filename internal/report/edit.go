@@ -347,6 +347,9 @@ func (e *editor) entries(what string, ours func(raw []byte) bool) (*entries, err
 	return out, nil
 }
 
+// any reports whether an earlier run wrote one of the entries.
+func (n *entries) any() bool { return n != nil && slices.Contains(n.ours, true) }
+
 // set makes an object hold the wanted entries in one of its arrays, in place of those of an earlier run; have
 // is the array, nil if there is none. The other entries stay as they are.
 func (e *editor) set(owner extent, name string, have *entries, want []any) {
@@ -427,7 +430,12 @@ func (e *editor) result() []byte {
 	return append(out, e.src[at:]...)
 }
 
-// member returns a text member of an object's bytes, "" if there is none or it is no text.
+// mayBeOurs reports whether a value can hold the name of the tool at all, which most do not.
+func mayBeOurs(raw []byte) bool {
+	return len(raw) > 0 && raw[0] == '{' && (bytes.Contains(raw, []byte(tool)) || bytes.IndexByte(raw, '\\') >= 0)
+}
+
+// textMember returns a text member of an object's bytes, "" if there is none or it is no text.
 func textMember(raw []byte, name string) string {
 	d := jsontext.NewDecoder(bytes.NewBuffer(raw))
 	if d.PeekKind() != '{' {

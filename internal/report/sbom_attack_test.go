@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -330,6 +331,7 @@ func TestEnrichRefuses(t *testing.T) {
 		{"XML old", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.0"/>`, `CycloneDX "1.0" cannot be enriched`},
 		{"XML raised twice", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.2"><x xmlns="http://cyclonedx.org/schema/bom/1.2"/></bom>`, "convert it first"},
 		{"XML signed", "cyclonedx", strings.Replace(smallXML, "<x:other>kept</x:other>", `<Signature xmlns="http://www.w3.org/2000/09/xmldsig#"/>`, 1), "the SBOM is signed"},
+		{"XML many", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.6">` + strings.Repeat("<a/>", 1<<20) + "</bom>", "too many elements"},
 		{"XML deep", "cyclonedx", `<bom xmlns="http://cyclonedx.org/schema/bom/1.6">` + strings.Repeat("<a>", 1<<18), "nested deeper than 1024"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -487,20 +489,40 @@ func FuzzEnrichSPDX(f *testing.F) {
 	f.Fuzz(func(t *testing.T, document []byte) { stable(t, WriteSPDX, r, document) })
 }
 
-// TestEnrichBound holds the memory and the time that a large document costs.
+// TestEnrichBound holds the memory and the time that large documents cost, real and made to cost much.
 func TestEnrichBound(t *testing.T) {
 	if testing.Short() {
 		t.Skip("large")
 	}
 	part := `{"type":"library","bom-ref":"x","name":"x","purl":"pkg:npm/x@1.0.0","properties":[{"name":"one","value":"1"}]},`
-	big := `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + strings.Repeat(part, 8<<20/len(part)) + `{}]}`
-	r := about(t, "cyclonedx", "x", []byte(smallBOM)).at([]byte(big))
-	start := time.Now()
-	if err := WriteCycloneDX(io.Discard, r, sbomOptions); err != nil {
-		t.Fatal(err)
-	}
-	if took := time.Since(start); took > 20*time.Second {
-		t.Errorf("%d bytes took %v", len(big), took)
+	element := `<component type="library" bom-ref="x"><name>x</name><purl>pkg:npm/x@1.0.0</purl></component>`
+	const size = 8 << 20
+	for name, document := range map[string]string{
+		"parts":      `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + strings.Repeat(part, size/len(part)) + `{}]}`,
+		"empty":      `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + strings.Repeat("{},", size/3) + `{}]}`,
+		"properties": `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"bom-ref":"a","properties":[` + strings.Repeat("1,", size/2) + `1]}]}`,
+		"spaces":     `{"bomFormat":"CycloneDX","specVersion":"1.6","components":[` + strings.Repeat(" ", size) + `]}`,
+		"XML":        `<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components>` + strings.Repeat(element, size/len(element)) + `</components></bom>`,
+		"XML text":   `<bom xmlns="http://cyclonedx.org/schema/bom/1.6"><components><component bom-ref="a"><name>` + strings.Repeat("&amp;", size/5) + `</name></component></components></bom>`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := about(t, "cyclonedx", "x", []byte(smallBOM)).at([]byte(document))
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			if err := WriteCycloneDX(io.Discard, r, sbomOptions); err != nil {
+				t.Fatal(err)
+			}
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+			if n := after.TotalAlloc - before.TotalAlloc; n > 64*size { // all that was ever asked for, not what is held at once
+				t.Errorf("%d bytes cost %d", len(document), n)
+			}
+			if took > 30*time.Second {
+				t.Errorf("%d bytes took %v", len(document), took)
+			}
+			t.Logf("%v, %d times the document's size", took, (after.TotalAlloc-before.TotalAlloc)/size)
+		})
 	}
 }
 

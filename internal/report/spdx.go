@@ -375,17 +375,20 @@ func (e *spdxEditor) pkg() error {
 	if err != nil {
 		return err
 	}
+	if len(e.subjects[f.id]) == 0 && !f.references.any() && !f.annotations.any() {
+		return nil // a document can hold far more of these than of what was found
+	}
 	e.seen[f.id]++
 	e.found = append(e.found, f)
 	return nil
 }
 
 func assaySPDXReference(raw []byte) bool {
-	return textMember(raw, "referenceCategory") == "OTHER" && strings.HasPrefix(textMember(raw, "referenceType"), spdxReferenceMark)
+	return mayBeOurs(raw) && textMember(raw, "referenceCategory") == "OTHER" && strings.HasPrefix(textMember(raw, "referenceType"), spdxReferenceMark)
 }
 
 func assayAnnotation(raw []byte) bool {
-	return assayCreatorName(textMember(raw, "annotator")) && strings.HasPrefix(textMember(raw, "comment"), assayPrefix)
+	return mayBeOurs(raw) && assayCreatorName(textMember(raw, "annotator")) && strings.HasPrefix(textMember(raw, "comment"), assayPrefix)
 }
 
 func assayCreator(raw []byte) bool { return assayCreatorName(unquote(raw)) }
