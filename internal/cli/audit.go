@@ -41,9 +41,11 @@ func newAudit(env Environment) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "audit [PATH ...]",
 		Short: "Verify every package that a project uses",
-		Long: `Audit verifies every package of a project: a directory, a lockfile, or a node_modules directory; without
-PATH the current directory. For each package it says which workflow of which repository at which commit
-made it, or which check does not hold.
+		Long: `Audit verifies every package of a project; without PATH, of the current directory. For each package it says which
+workflow of which repository at which commit made it, or which check does not hold.
+
+PATH is a directory, a lockfile (` + lockfiles + `), a node_modules
+directory, an SBOM (CycloneDX or SPDX), or - for a list of package URLs on standard input, one a line.
 
 Exit codes: 0 nothing denied, 1 something denied, 2 wrong usage, 3 could not tell.
 
@@ -51,7 +53,9 @@ What leaves this machine: the names and versions of packages go to the registrie
 nothing else, save that --tarballs and --installed fetch tarballs and that a registry gets the
 credentials that .npmrc has for it; Sigstore's trust root is fetched from its public repository once a day.`,
 		Example: `  assay audit
-  assay audit --json --omit dev ./app/package-lock.json`,
+  assay audit --json --omit dev ./app/package-lock.json
+  assay audit --report sarif=assay.sarif --report cyclonedx=sbom.json
+  assay audit - < purls.txt`,
 		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd, env, args) },
 	}
 	f.add(cmd)
@@ -100,6 +104,9 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	case (f.tree || asksWhy) && f.format != "text":
 		return usagef("--report "+f.format+"=FILE writes that report beside the text", "--tree and --why print text, and --format is %s", f.format)
 	}
+	if n := slices.Index(args, "-"); n >= 0 && slices.Contains(args[n+1:], "-") {
+		return usagef("give - once", "standard input can be read once only")
+	}
 	unnamed := len(args) == 0
 	if unnamed {
 		args = []string{"."}
@@ -121,8 +128,8 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	var others []report.Other
 	var graphs []graph
 	var subjects []string
-	for _, arg := range args {
-		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
+	for i, arg := range args {
+		p, err := s.inventory(arg, inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if q := s.listed(err); q != nil && unnamed {
 			targets, others = q.Listed(), listedOthers(q, s.policy)
 			s.notes = append(s.notes, q.ProjectNotes...)
@@ -131,6 +138,13 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		}
 		if err != nil {
 			return usagef(inventoryHint(err), "%w", err)
+		}
+		dir := projectDir(env, arg)
+		if err := s.checkAlike(project, dir); err != nil {
+			return err
+		}
+		if err := s.readManager(dir, p, i == 0); err != nil {
+			return err
 		}
 		for _, w := range p.Warnings {
 			if w.Doubtful {
@@ -191,26 +205,21 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	if s.replay != nil && !f.quiet {
 		s.replay.compare(env, rep, f, omit, digest(s.policyData))
 	}
-	o := f.textOptions(env, strings.Join(subjects, ", "), env.Now().Sub(start))
-	if o.Documents, err = s.documents(); err != nil {
+	o, err := s.textOptions(strings.Join(subjects, ", "), env.Now().Sub(start))
+	if err != nil {
 		return err
 	}
 	if s.signed, err = f.summaries.summaries(cmd.Context(), s, rep, o); err != nil {
 		return signingError(cmd.Context(), env, err)
 	}
-	write := func(w io.Writer) error {
-		text, err := s.rendered(f.format, rep, o)
-		if err != nil {
-			return usagef("", "%w", err)
-		}
-		_, err = w.Write(text)
-		return err
-	}
+	var write func(io.Writer) error
 	switch {
 	case f.tree:
 		write = func(w io.Writer) error { return report.WriteTree(w, rep, o) }
 	case asksWhy:
 		write = func(w io.Writer) error { return report.WriteWhy(w, rep, f.why, o) }
+	case f.format == "text":
+		defer s.annotate(rep, o)
 	}
 	return s.finish(rep, o, write)
 }
@@ -234,8 +243,25 @@ func (s *session) named(name string, targets []audit.Target, others []report.Oth
 	return usagef(hint, "%w", err)
 }
 
+// lockfiles are those that can be read.
+const lockfiles = "package-lock.json, npm-shrinkwrap.json, yarn.lock, pnpm-lock.yaml, bun.lock"
+
+// inventory reads what one PATH names.
+func (s *session) inventory(path string, o inventory.Options) (*inventory.Project, error) {
+	if path != "-" {
+		return inventory.Open(s.path(path), o)
+	}
+	p, err := inventory.ReadPURLs(s.env.Stdin, "standard input", o)
+	if err == nil && len(p.Packages)+len(p.Others) == 0 {
+		// What made the list may have failed, and nothing at all is never denied.
+		return nil, errors.New("standard input names no package")
+	}
+	return p, err
+}
+
 // inventoryHint is what to do about a project that could not be read.
 func inventoryHint(err error) string {
+	const takes = "assay audit PATH takes a directory, a lockfile (" + lockfiles + "), node_modules, an SBOM (CycloneDX, SPDX), or - for package URLs on standard input"
 	var unsupported *inventory.UnsupportedError
 	var missing *inventory.NotFoundError
 	var format *inventory.FormatError
@@ -243,11 +269,11 @@ func inventoryHint(err error) string {
 	case errors.As(err, &unsupported):
 		return "install it, and audit what that put on disk: assay audit node_modules"
 	case errors.As(err, &missing):
-		return "npm install --package-lock-only makes a lockfile; assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules"
+		return "npm install --package-lock-only makes a lockfile; " + takes
 	case errors.As(err, &format):
 		return ""
 	}
-	return "assay audit PATH takes a directory, a package-lock.json, an npm-shrinkwrap.json, or node_modules"
+	return takes
 }
 
 // tick lets the bar show that a run goes on, or stands still, until stop is called.
@@ -266,13 +292,6 @@ func tick(bar *progress) (stop func()) {
 		}
 	}()
 	return sync.OnceFunc(func() { close(done) })
-}
-
-func (c *common) textOptions(env Environment, subject string, elapsed time.Duration) report.TextOptions {
-	return report.TextOptions{
-		Color: env.Colour && !c.noColor, Width: env.Width, Subject: subject, Elapsed: elapsed, Verbose: c.verbose, Quiet: c.quiet,
-		PrivateLog: c.trustedRoot != "", FailOnWarn: c.failOn == "warn", Version: Version(),
-	}
 }
 
 // note tells of an oddity of a lockfile, with the place.

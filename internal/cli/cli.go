@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"assay/internal/report"
@@ -134,28 +135,23 @@ honest; a package without it is not at fault.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usagef("assay --help lists the commands", "unknown command %q", args[0])
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		Args:              noArgs,
+		RunE:              func(cmd *cobra.Command, args []string) error { return cmd.Help() },
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
 	root.SetErr(env.Stderr)
 	root.SetVersionTemplate("assay {{.Version}}\n")
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef(cmd.CommandPath()+" --help lists the flags", "%w", err)
-	})
-	root.AddCommand(newAudit(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newDemo(env), newVersion(env))
+	root.SetFlagErrorFunc(flagError)
+	root.AddCommand(newAudit(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newSchema(env), newDemo(env), newVersion(env))
+	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.Name() == "completion" {
 			c.Hidden = false
 			c.Short = "Print a completion script for bash, zsh, fish or powershell"
+			c.Args, c.RunE = noArgs, func(cmd *cobra.Command, args []string) error { return cmd.Help() }
 		}
 	}
 	return root
@@ -189,7 +185,66 @@ var version = "0.1.0-dev"
 // Version returns the version of this binary.
 func Version() string { return strings.TrimPrefix(version, "v") }
 
+// flagError is what is said of flags that cannot be read: which flag may have been meant, where one is not known.
+func flagError(cmd *cobra.Command, err error) error {
+	hint := cmd.CommandPath() + " --help lists the flags"
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		if near := nearest(unknown.GetSpecifiedName(), names); near != "" {
+			hint = "is it --" + near + "? " + hint
+		}
+	}
+	return usagef(hint, "%w", err)
+}
+
+// unknownCommand is what is said of a command that there is none of.
+func unknownCommand(parent *cobra.Command, name string) error {
+	hint := parent.CommandPath() + " --help lists the commands"
+	var names []string
+	for _, c := range parent.Commands() {
+		if c.IsAvailableCommand() || c.Name() == "help" {
+			names = append(names, c.Name())
+		}
+	}
+	if near := nearest(name, names); near != "" {
+		hint = "is it " + parent.CommandPath() + " " + near + "? " + hint
+	}
+	return usagef(hint, "unknown command %q", strings.TrimPrefix(parent.CommandPath()+" "+name, "assay "))
+}
+
+// newHelp prints the help of a command. Cobra's own leaves with success where there is no such command.
+func newHelp(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Print the help of a command",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			at := root
+		next:
+			for _, name := range args {
+				for _, c := range at.Commands() {
+					if c.Name() == name || c.HasAlias(name) {
+						at = c
+						continue next
+					}
+				}
+				return unknownCommand(at, name)
+			}
+			at.InitDefaultHelpFlag()
+			return at.Help()
+		},
+	}
+}
+
 func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 && cmd.HasSubCommands() {
+		return unknownCommand(cmd, args[0])
+	}
 	if len(args) > 0 {
 		return usagef(cmd.CommandPath()+" --help", "%s takes no arguments, and %q was given", cmd.CommandPath(), args[0])
 	}

@@ -354,7 +354,7 @@ func TestVerify(t *testing.T) {
 		{"@acme/left@1.2.3 --repo ACME/Left", 0, "was built from"},
 		{"@acme/left@1.2.3 --repo https://github.com/acme/left", 0, "was built from"},
 		{"@acme/left@1.2.3 --repo acme/left-evil", 1, "acme/left-evil"},
-		{"@acme/left@1.2.3 --repo acme", 1, "demanded"},
+		{"@acme/left@1.2.3 --repo acme/lef", 1, "demanded"},
 		{"@acme/left@1.2.3 --owner acme", 0, "was built from"},
 		{"@acme/left@1.2.3 --owner acm", 1, "demanded"},
 		{"@acme/left@1.2.3 --workflow .github/workflows/release.yml --ref refs/heads/main --event push", 0, "was built from"},

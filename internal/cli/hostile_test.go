@@ -140,7 +140,10 @@ func TestRunnerCommands(t *testing.T) {
 	w := newWorld(t)
 	p := w.publish(lab.Release{Package: lab.Package{Name: "bad", Manifest: map[string]any{"repository": "https://evil.example/##[set-output name=x;]y"}}, CI: lab.GitHub("acme/bad")})
 	w.lock(p)
-	for _, args := range [][]string{{"audit", "-v"}, {"audit", "--json"}, {"verify", "bad@1.0.0"}} {
+	for _, args := range [][]string{
+		{"audit", "-v"}, {"audit", "--json"}, {"verify", "bad@1.0.0"}, {"audit", "--format", "sarif"}, {"audit", "--format", "gitlab"},
+		{"audit", "--format", "markdown"}, {"audit", "--format", "cyclonedx"}, {"audit", "--format", "spdx"},
+	} {
 		r := w.run(append(args, "--trusted-root", "trusted_root.json")...)
 		if !strings.Contains(r.stdout, "set-output") {
 			t.Errorf("%v: the text is not in the report, so this shows nothing: %.300s", args, r.stdout)

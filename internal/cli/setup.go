@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"maps"
 	"net/url"
 	"os"
 	"os/exec"
@@ -35,6 +34,7 @@ type common struct {
 	format      string
 	json        bool
 	reports     []string
+	outputs     []output // of reports, once they are checked
 	policy      string
 	policyFrom  string
 	registry    string
@@ -54,7 +54,7 @@ type common struct {
 
 func (c *common) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVar(&c.format, "format", "text", "form of the report: "+formatNames())
+	f.StringVar(&c.format, "format", "text", "form of the report: "+sentence(formNames(), "or"))
 	f.BoolVar(&c.json, "json", false, "the same as --format json")
 	f.StringArrayVar(&c.reports, "report", nil, "also write a report, as `FORMAT=FILE`; may be repeated")
 	f.StringVar(&c.policy, "policy", "", "policy `FILE` (default: assay.yaml beside the lockfile, if there is one)")
@@ -73,30 +73,16 @@ func (c *common) add(cmd *cobra.Command) {
 	c.evidence.add(f)
 }
 
-// formats are the forms a report can take, by name.
-var formats = map[string]func(io.Writer, *report.Report, report.TextOptions) error{
-	"text": report.WriteText,
-	"json": func(w io.Writer, r *report.Report, _ report.TextOptions) error { return report.WriteJSON(w, r) },
-	// docs/sbom.md
-	"cyclonedx": report.WriteCycloneDX,
-	"spdx":      report.WriteSPDX,
-	"vsa":       report.WriteVSA,
-}
-
-func formatNames() string { return strings.Join(slices.Sorted(maps.Keys(formats)), ", ") }
-
 func (c *common) check() error {
 	if c.json {
 		c.format = "json"
 	}
-	if formats[c.format] == nil {
-		return usagef("formats are "+formatNames(), "unknown format %q", c.format)
+	if formOf(c.format) == nil {
+		return usagef(formHint(c.format), "unknown format %q", c.format)
 	}
-	for _, r := range c.reports {
-		format, file, ok := strings.Cut(r, "=")
-		if !ok || file == "" || formats[format] == nil {
-			return usagef("for example --report json=assay.json", "--report %q is not FORMAT=FILE with one of the formats %s", r, formatNames())
-		}
+	var err error
+	if c.outputs, err = outputs(c.reports); err != nil {
+		return err
 	}
 	if c.failOn != "deny" && c.failOn != "warn" {
 		return usagef("levels are deny and warn", "unknown level %q", c.failOn)
@@ -118,10 +104,12 @@ type session struct {
 	env    Environment
 	flags  *common
 	config *npm.Config
-	client *registry.Client
-	store  *evidence.Store
-	trust  *trust.Material
-	policy *policy.Policy
+	// manager is what yarn, pnpm or bun are told of registries; nil for nothing.
+	manager []npm.Source
+	client  *registry.Client
+	store   *evidence.Store
+	trust   *trust.Material
+	policy  *policy.Policy
 	// policyData is the policy file that counts; nil for none.
 	policyData []byte
 	notes      []report.Note
@@ -134,6 +122,9 @@ type session struct {
 // open makes a session for a project directory; network says whether the registry may be asked at all.
 func (c *common) open(ctx context.Context, env Environment, project string, network bool) (*session, error) {
 	s := &session{env: env, flags: c}
+	if err := s.checkOutputs(c.outputs); err != nil {
+		return nil, err
+	}
 	if err := s.readConfig(project); err != nil {
 		return nil, err
 	}
@@ -159,17 +150,8 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 		return s, nil
 	}
 	if !c.offline {
-		extra, _ := env.Getenv("NODE_EXTRA_CA_CERTS")
-		s.client, err = registry.New(registry.Options{
-			Config: s.config, UserAgent: "assay/" + Version(), MaxInFlight: c.concurrency, ExtraCAFile: extra,
-			Progress: func(e registry.Event) {
-				bar := s.bar.Load()
-				bar.Bytes(e.Bytes)
-				bar.Host(e.Host)
-			},
-		})
-		if err != nil {
-			return nil, usagef("", "%w", err)
+		if err := s.connect(); err != nil {
+			return nil, err
 		}
 	}
 	if cache != "" {
@@ -184,6 +166,27 @@ func (c *common) open(ctx context.Context, env Environment, project string, netw
 		}
 	}
 	return s, nil
+}
+
+// connect makes the client that asks registries, by the configuration as it is now.
+func (s *session) connect() error {
+	extra, _ := s.env.Getenv("NODE_EXTRA_CA_CERTS")
+	client, err := registry.New(registry.Options{
+		Config: s.config, UserAgent: "assay/" + Version(), MaxInFlight: s.flags.concurrency, ExtraCAFile: extra,
+		Progress: func(e registry.Event) {
+			bar := s.bar.Load()
+			bar.Bytes(e.Bytes)
+			bar.Host(e.Host)
+		},
+	})
+	if err != nil {
+		return usagef("", "%w", err)
+	}
+	if s.client != nil {
+		s.client.Close()
+	}
+	s.client = client
+	return nil
 }
 
 func (s *session) trustOptions(cache string, network bool) trust.Options {
@@ -295,9 +298,7 @@ func (s *session) readConfig(project string) error {
 	setting := func(key string) string { return npm.EnvSetting(key, s.env.Environ, projectBytes) }
 	user := setting("userconfig")
 	if user == "" {
-		if home, ok := s.env.Getenv("HOME"); ok && home != "" {
-			user = filepath.Join(home, ".npmrc")
-		} else if home, err := os.UserHomeDir(); err == nil {
+		if home := s.home(); home != "" {
 			user = filepath.Join(home, ".npmrc")
 		}
 	}
@@ -312,6 +313,7 @@ func (s *session) readConfig(project string) error {
 			return err
 		}
 	}
+	sources = append(sources, s.manager...) // of one level the later is the stronger
 	sources = append(sources, npm.EnvSource(s.env.Environ))
 	if s.flags.registry != "" {
 		sources = append(sources, npm.FlagSource(map[string]string{"registry": s.flags.registry}))
@@ -321,7 +323,9 @@ func (s *session) readConfig(project string) error {
 		return usagef("", "reading npm's configuration: %w", err)
 	}
 	for _, w := range warnings {
-		s.notes = append(s.notes, report.Note{Code: "npmrc", Message: w.String()})
+		if n := (report.Note{Code: "npmrc", Message: w.String()}); !slices.Contains(s.notes, n) {
+			s.notes = append(s.notes, n)
+		}
 	}
 	s.config = config
 	return nil
@@ -454,39 +458,4 @@ func readFile(name string, max int64) ([]byte, error) {
 		return nil, fmt.Errorf("%s is larger than %d bytes", name, max)
 	}
 	return data, nil
-}
-
-// finish writes the reports and returns the run's exit code as an error.
-func (s *session) finish(rep *report.Report, o report.TextOptions, main func(io.Writer) error) error {
-	// What a registry says stands in it, and a CI's runner reads along.
-	var text bytes.Buffer
-	err := main(&text)
-	if err == nil {
-		var printed []byte
-		if printed, err = printable(s.flags.format, text.Bytes()); err == nil {
-			_, err = s.env.Stdout.Write(printed)
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("writing the report: %w", err)
-	}
-	o.Color, o.Width = false, 0
-	for _, r := range s.flags.reports {
-		format, file, _ := strings.Cut(r, "=")
-		text, err := s.rendered(format, rep, o)
-		if err == nil {
-			err = os.WriteFile(s.path(file), text, 0o666)
-		}
-		if err != nil {
-			return usagef("", "writing the %s report: %w", format, err)
-		}
-	}
-	code := rep.Exit()
-	if code == ExitAllowed && s.flags.failOn == "warn" && rep.Warns() {
-		code = ExitDenied
-	}
-	if code != ExitAllowed {
-		return exitError(code)
-	}
-	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"assay/internal/evidence"
 	"assay/internal/npm"
 	"assay/internal/policy"
+	"assay/internal/publisher"
 	"assay/internal/registry"
 	"assay/internal/report"
 )
@@ -120,6 +121,9 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 	if f.bundle != "" && f.evidence.file != "" {
 		return usagef("--evidence-bundle attests an archive", "--bundle and --evidence are two sources of attestations: give one")
 	}
+	if err := f.checkFilter(); err != nil {
+		return err
+	}
 	if f.pattern != "" {
 		p, err := policy.AnchoredPattern(f.pattern)
 		if err != nil {
@@ -154,16 +158,53 @@ func (f *verifyFlags) run(ctx context.Context, env Environment, args []string) e
 		return unknown(fmt.Errorf("%s: %w", s.replay.name, s.replay.refused))
 	}
 	rep.Notes = append(rep.Notes, s.notes...)
-	o := f.textOptions(env, args[0], env.Now().Sub(start))
-	if o.Documents, err = s.documents(); err != nil {
+	o, err := s.textOptions(args[0], env.Now().Sub(start))
+	if err != nil {
 		return err
 	}
-	return s.finish(rep, o, func(w io.Writer) error {
-		if f.format == "text" {
-			return report.WriteMatrix(w, &rep.Packages[0], o)
+	if f.format != "text" {
+		return s.finish(rep, o, nil)
+	}
+	return s.finish(rep, o, func(w io.Writer) error { return report.WriteMatrix(w, &rep.Packages[0], o) })
+}
+
+// checkFilter refuses demands that no certificate meets as they are written: a package would be denied for a slip of
+// the pen.
+func (f *verifyFlags) checkFilter() error {
+	d := &f.filter
+	if d.Ref != "" && !strings.HasPrefix(d.Ref, "refs/") {
+		return usagef(fmt.Sprintf("--ref refs/heads/%s for a branch, --ref refs/tags/%s for a tag", d.Ref, d.Ref), "--ref %q is no whole ref", d.Ref)
+	}
+	for _, r := range []struct{ flag, value string }{{"--repo", d.Repository}, {"--signer-repo", d.SignerRepo}} {
+		rest, isURL := strings.CutPrefix(r.value, "https://")
+		if r.value != "" && (!strings.Contains(strings.Trim(rest, "/"), "/") || !isURL && strings.ContainsAny(r.value, ":@?#")) {
+			return usagef("for example "+r.flag+" sigstore/sigstore-js, or a URL that begins with https://", "%s %q is not OWNER/REPO", r.flag, r.value)
 		}
-		return formats[f.format](w, rep, o)
-	})
+	}
+	if d.Owner != "" && !strings.HasPrefix(d.Owner, "https://") && strings.Contains(d.Owner, "/") {
+		return usagef("--repo names a repository", "--owner %q is more than an owner", d.Owner)
+	}
+	if w := d.Workflow; w != "" {
+		github := d.Issuer == "" || d.Issuer == publisher.GitHubIssuer
+		switch name, ref, cut := strings.Cut(w, "@"); {
+		case cut:
+			return usagef("--workflow "+name+" --ref "+ref, "--workflow %q is a path with a ref", w)
+		case strings.HasPrefix(w, "/") || strings.HasPrefix(w, "./"):
+			return usagef("--workflow "+strings.TrimLeft(w, "./"), "--workflow %q is no path from the top of the repository", w)
+		case github && !strings.Contains(w, "/") && !strings.HasPrefix(w, "."):
+			return usagef("--workflow .github/workflows/"+w+"; with --issuer of a GitLab, --workflow is the path there", "--workflow %q is a name, and certificates have the path", w)
+		}
+	}
+	if d.Issuer != "" && !strings.HasPrefix(d.Issuer, "https://") {
+		return usagef("for example --issuer "+publisher.GitHubIssuer, "--issuer %q is no URL that begins with https://", d.Issuer)
+	}
+	if c := strings.ToLower(d.Commit); c != "" && (len(c) != 40 && len(c) != 64 || strings.Trim(c, "0123456789abcdef") != "") {
+		return usagef("git rev-parse "+d.Commit+" prints it", "--source-digest %q is no whole commit", d.Commit)
+	}
+	if d.Signer != "" && (!strings.HasPrefix(d.Signer, "https://") || !strings.Contains(d.Signer, "@")) {
+		return usagef("for example --signer-identity https://github.com/OWNER/REPO/.github/workflows/release.yml@refs/heads/main", "--signer-identity %q is no workflow at a ref", d.Signer)
+	}
+	return nil
 }
 
 // target works out which package is meant and what of its evidence the user brings along.

@@ -1,12 +1,10 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net/url"
 	"path/filepath"
 	"strconv"
@@ -114,30 +112,4 @@ func (f *summaryFlags) summaries(ctx context.Context, s *session, rep *report.Re
 		lines = append(append(lines, a.Bundle...), '\n')
 	}
 	return lines, nil
-}
-
-// printable makes a report fit for a CI's runner, which takes some lines for commands to itself, in the terms of its
-// format: what is read back is the same. For XML there are no such terms.
-func printable(format string, text []byte) ([]byte, error) {
-	switch format {
-	case "json", "sarif", "gitlab", "cyclonedx", "spdx", "vsa":
-		if trimmed := bytes.TrimLeft(text, "\ufeff \t\r\n"); !bytes.HasPrefix(trimmed, []byte("<")) {
-			return bytes.ReplaceAll(text, []byte("##["), []byte(`#\u0023[`)), nil
-		}
-		if inert(string(text)) != string(text) {
-			return nil, usagef("write it to a file: --report "+format+"=FILE", "the document holds what a CI's runner would take for a command")
-		}
-		return text, nil
-	}
-	return []byte(inert(string(text))), nil
-}
-
-// rendered is a report as text; nothing of it is written if it cannot be made whole.
-func (s *session) rendered(format string, rep *report.Report, o report.TextOptions) ([]byte, error) {
-	if format == "vsa" && s.signed != nil {
-		return s.signed, nil
-	}
-	var text bytes.Buffer
-	err := formats[format](io.Writer(&text), rep, o)
-	return text.Bytes(), err
 }

@@ -26,6 +26,7 @@ type world struct {
 	// named says that the user, and not only the project, names the registry.
 	named bool
 	now   func() time.Time
+	stdin string
 }
 
 func newWorld(t testing.TB) *world { return newWorldOf(t, lab.Options{}) }
@@ -114,7 +115,7 @@ func (w *world) run(args ...string) result {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	code := cli.Main(ctx, args, cli.Environment{
-		Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Dir: w.project, Width: 100, Now: w.now, Environ: environ,
+		Stdin: strings.NewReader(w.stdin), Stdout: &stdout, Stderr: &stderr, Dir: w.project, Width: 100, Now: w.now, Environ: environ,
 		Getenv: func(key string) (string, bool) { v, ok := w.env[key]; return v, ok },
 	})
 	return result{w.t, code, stdout.String(), stderr.String()}
