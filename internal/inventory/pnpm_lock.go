@@ -50,7 +50,6 @@ type pnpmReader struct {
 	file    string
 	text    string
 	values  []yamlValue // documents
-	major   int
 	t       *tree
 	docs    []*pnpmDoc
 	project *pnpmProject
@@ -65,7 +64,8 @@ type pnpmReader struct {
 
 // A pnpmDoc is one document of the file.
 type pnpmDoc struct {
-	major    int
+	major    int // that tells how keys are written
+	version  int // lockfileVersion, without what follows the point
 	value    yamlValue
 	packages map[string]*pnpmPackage // without peers
 	index    map[string]int32        // nodes by key
@@ -142,7 +142,7 @@ func (r *pnpmReader) count(line, entries, edges int) error {
 
 // readDocuments makes a node of each package and of each importer.
 func (r *pnpmReader) readDocuments() error {
-	for i, v := range r.values {
+	for _, v := range r.values {
 		if v.isNull() && len(r.values) > 1 {
 			continue
 		}
@@ -153,9 +153,6 @@ func (r *pnpmReader) readDocuments() error {
 		if err := r.readVersion(d); err != nil {
 			return err
 		}
-		if i == 0 || len(r.docs) == 0 {
-			r.t.version, r.major = d.major, d.major
-		}
 		r.docs = append(r.docs, d)
 		if err := r.readDocument(d); err != nil {
 			return err
@@ -164,7 +161,7 @@ func (r *pnpmReader) readDocuments() error {
 	if len(r.docs) == 0 {
 		return &FormatError{r.file, 1, "is empty"}
 	}
-	r.t.version = r.docs[len(r.docs)-1].major
+	r.t.version = r.docs[len(r.docs)-1].version
 	return nil
 }
 
@@ -180,7 +177,7 @@ func (r *pnpmReader) readVersion(d *pnpmDoc) error {
 	if _, err2 := strconv.Atoi(cmp.Or(minor, "0")); err != nil || err2 != nil || v.kind() >= yamlMap || !slices.Contains([]int{5, 6, 7, 9}, n) {
 		return r.errorf(v, "lockfileVersion %s is not supported; supported are 5, 6, 7 and 9", v.describe())
 	}
-	d.major = n
+	d.major, d.version = n, n
 	if n == 7 {
 		d.major = 9 // what pnpm 9 wrote before its release: keys as in version 9
 	}

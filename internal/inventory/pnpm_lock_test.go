@@ -256,6 +256,22 @@ workspace: b@1.0.0 direct via b`
 	}
 }
 
+// What pnpm 9 wrote before its release is version 7.
+func TestPnpmVersion7(t *testing.T) {
+	lock := strings.Replace(pnpmVersions["9.0"], "'9.0'", "'7.0'", 1)
+	p, err := openPnpm(lock, Options{}, pnpmFiles...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nine, err := openPnpm(pnpmVersions["9.0"], Options{}, pnpmFiles...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.FormatVersion != 7 || summary(p) != summary(nine) {
+		t.Errorf("version %d:\n%s", p.FormatVersion, summary(p))
+	}
+}
+
 // The lockfile alone gives the same, but for the names that package.json has.
 func TestPnpmAlone(t *testing.T) {
 	for version, lock := range pnpmVersions {
