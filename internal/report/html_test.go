@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,12 +81,15 @@ var injections = []string{
 }
 
 // injected puts them into every place of a report, graph and all.
-func injected() *Report {
-	r := hostileWith(injections)
-	p := Project{Name: injections[0], Version: injections[1], File: injections[2], Nodes: []Node{{Name: injections[3], Package: -1, Other: -1}}}
+func injected() *Report { return injectedWith(injections) }
+
+func injectedWith(texts []string) *Report {
+	r := hostileWith(texts)
+	at := func(i int) string { return texts[i%len(texts)] }
+	p := Project{Name: at(0), Version: at(1), File: at(2), Nodes: []Node{{Name: at(3), Package: -1, Other: -1}}}
 	for i := range r.Packages {
-		s := injections[i%len(injections)]
-		if i%5 == 4 {
+		s := at(i)
+		if i%5 == 2 {
 			r.Packages[i].Verdict, r.Packages[i].Decision = verify.Verdict(s), policy.Decision(s)
 			r.Packages[i].Checks = append(r.Packages[i].Checks, verify.Result{ID: s, Status: verify.Status(s), Reason: s, Message: s})
 			r.Packages[i].Findings = append(r.Packages[i].Findings, policy.Finding{Rule: s, Level: policy.Level(s), Message: s, File: s})
@@ -141,65 +145,78 @@ func attr(n *html.Node, name string) string {
 	return ""
 }
 
-// TestHTMLHoldsNothingForeign: whatever a report says, a page has the elements and attributes of its template and no
-// others, nothing in it is fetched, and its links lead into the page or to https.
+// What the template of the page is made of.
+var (
+	pageElements = strings.Fields(`a b body button caption code dd details div dl dt footer form h1 h2 h3 head header html i input label li link main
+		meta nav option p rect script section select small span style summary svg table tbody td th thead title tr ul`)
+	pageAttributes = strings.Fields(`aria-hidden aria-keyshortcuts aria-label aria-labelledby autocomplete charset class content data-d data-n data-total data-v
+		data-x focusable for height hidden href http-equiv id lang name open preserveAspectRatio rel role scope spellcheck tabindex type value viewBox width x y`)
+)
+
+// holdsNothingForeign: a page has the elements and attributes of its template and no others, nothing in it is
+// fetched, and its links lead into the page or to https.
+func holdsNothingForeign(t *testing.T, page []byte) {
+	t.Helper()
+	scripts, links := 0, 0
+	ids := map[string]bool{}
+	var inner []string
+	elements(t, page, func(n *html.Node) {
+		if !slices.Contains(pageElements, n.Data) {
+			t.Errorf("an element %q", n.Data)
+		}
+		for _, a := range n.Attr {
+			if !slices.Contains(pageAttributes, a.Key) {
+				t.Errorf("an attribute %q of %q", a.Key, n.Data)
+			}
+		}
+		if id := attr(n, "id"); id != "" {
+			if ids[id] {
+				t.Errorf("two elements are called %q", id)
+			}
+			ids[id] = true
+		}
+		switch n.Data {
+		case "script", "style":
+			scripts++
+		case "link":
+			links++
+		case "a":
+			href := attr(n, "href")
+			if strings.HasPrefix(href, "#") {
+				inner = append(inner, href[1:])
+			} else if u, err := url.Parse(href); err != nil || !strings.HasPrefix(href, "https://") || u.Host == "" || u.User != nil ||
+				strings.ContainsAny(href, " \"'<>`\\") || EscapeASCII(href) != href {
+				t.Errorf("a link to %q", href)
+			}
+		}
+	})
+	if scripts != 2 || links != 1 {
+		t.Errorf("%d scripts and styles, %d links", scripts, links)
+	}
+	for _, id := range inner {
+		if !ids[id] {
+			t.Errorf("a link leads to %q, which is not there", id)
+		}
+	}
+}
+
 func TestHTMLHoldsNothingForeign(t *testing.T) {
-	known := map[string]bool{}
-	for _, name := range strings.Fields(`a b body button caption code dd details div dl dt footer form h1 h2 h3 head header html i input label li link main
-		meta nav option p rect script section select small span style summary svg table tbody td th thead title tr ul`) {
-		known[name] = true
-	}
-	attributes := map[string]bool{}
-	for _, name := range strings.Fields(`aria-hidden aria-keyshortcuts aria-label aria-labelledby autocomplete charset class content data-d data-n data-total data-v
-		data-x focusable for height hidden href http-equiv id lang name open preserveaspectratio preserveAspectRatio rel role scope spellcheck tabindex type value viewBox width x y`) {
-		attributes[name] = true
-	}
 	for name, r := range samples() {
-		scripts, links := 0, 0
-		ids := map[string]bool{}
-		var inner []string
-		elements(t, pageOf(t, r, TextOptions{Subject: injections[0]}), func(n *html.Node) {
-			if !known[n.Data] {
-				t.Errorf("%s: an element %q", name, n.Data)
-			}
-			for _, a := range n.Attr {
-				if !attributes[a.Key] {
-					t.Errorf("%s: an attribute %q of %q", name, a.Key, n.Data)
-				}
-			}
-			if id := attr(n, "id"); id != "" {
-				if ids[id] {
-					t.Errorf("%s: two elements are called %q", name, id)
-				}
-				ids[id] = true
-			}
-			switch n.Data {
-			case "script", "style":
-				scripts++
-			case "link":
-				links++
-			case "a":
-				href := attr(n, "href")
-				switch {
-				case strings.HasPrefix(href, "#"):
-					inner = append(inner, href[1:])
-				default:
-					if u, err := url.Parse(href); err != nil || !strings.HasPrefix(href, "https://") || u.Host == "" || u.User != nil ||
-						strings.ContainsAny(href, " \"'<>`\\") || EscapeASCII(href) != href {
-						t.Errorf("%s: a link to %q", name, href)
-					}
-				}
-			}
-		})
-		if scripts != 2 || links != 1 {
-			t.Errorf("%s: %d scripts and styles, %d links", name, scripts, links)
-		}
-		for _, id := range inner {
-			if !ids[id] {
-				t.Errorf("%s: a link leads to %q, which is not there", name, id)
-			}
-		}
+		t.Run(name, func(t *testing.T) { holdsNothingForeign(t, pageOf(t, r, TextOptions{Subject: injections[0]})) })
 	}
+}
+
+// FuzzHTML puts a text into every place of a report: it stays text.
+func FuzzHTML(f *testing.F) {
+	for _, s := range slices.Concat(injections, attack) {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		if len(s) > 4000 {
+			t.Skip("longer texts are cut")
+		}
+		holdsNothingForeign(t, pageOf(t, injectedWith([]string{s}), TextOptions{Subject: s}))
+	})
 }
 
 // TestHTMLShowsNothingHidden: what would reorder, hide or vanish is shown as its code point.
