@@ -133,9 +133,20 @@ func TestInstalledAttacks(t *testing.T) {
 			}, write("node_modules/good/node_modules/ms/index.js", "evil"),
 		}},
 
+		{name: "a command that no package manager writes", do: steps{write("node_modules/.bin/tool", "#!/bin/sh\nevil\n")}, want: `".bin/tool" deny`},
+		{name: "a command that runs what nobody lists", do: steps{write("node_modules/.cache/x", ""), write("node_modules/.bin/tool", "#!/bin/sh\nexec node \"$basedir/../.cache/x\" \"$@\"\n")}, want: `".bin/tool" deny`},
+		{name: "a command linked to what nobody lists", do: steps{write("node_modules/.cache/x", ""), link("../.cache/x", "node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a command linked out of the project", do: steps{link("/bin/sh", "node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a command of a workspace linked to what nobody lists", do: steps{write("node_modules/.cache/x", ""), link("../../../../node_modules/.cache/x", "packages/part/node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a file for the directory of commands", do: steps{write("node_modules/.bin", "")}, want: `".bin" deny`},
+
+		{name: "commands", do: steps{
+			link("../tool/bin/tool", "node_modules/.bin/tool"), link("../gone/cli.js", "node_modules/.bin/gone"), link("../part/cli.js", "node_modules/.bin/part"), write("packages/part/cli.js", ""),
+			write("node_modules/.bin/other", "#!/bin/sh\nbasedir=$(dirname \"$(echo \"$0\" | sed -e 's,\\\\,/,g')\")\n\nexec node  \"$basedir/../tool/bin/tool\" \"$@\"\n"), write("node_modules/.bin/tool.cmd", "@ECHO off"),
+		}},
 		{name: "left out packages are listed all the same", args: []string{"--omit", "optional"}},
 		{name: "notes of installers", do: steps{
-			write("node_modules/.package-lock.json", "{}"), write("node_modules/.bin/x", ""), write("node_modules/.cache/x/y.js", ""), write("node_modules/.modules.yaml", ""),
+			write("node_modules/.package-lock.json", "{}"), write("node_modules/.cache/x/y.js", ""), write("node_modules/.modules.yaml", ""),
 			write("node_modules/.yarn-integrity", ""), write("node_modules/good/node_modules/.bin/x", ""), write("packages/part/node_modules/.cache/x", ""),
 			write("node_modules/good/node_modules/.package-lock.json", "{}"),
 		}},

@@ -248,7 +248,7 @@ func (d *disk) look() {
 		d.storeLinks(store)
 	}
 	for _, where := range d.bins {
-		d.commands(where)
+		d.commands(where, d.has)
 	}
 	d.compareAsked()
 	for i := range d.dirs {
@@ -475,28 +475,6 @@ func (d *disk) bundle(place string, c claim) map[string]bool {
 		}
 	}
 	return all
-}
-
-// relative is the path of a real directory below the project, or from it.
-func (d *disk) relative(real string) string {
-	base := d.p.Dir
-	if r, err := filepath.EvalSymlinks(base); err == nil {
-		base = r
-	}
-	if abs, err := filepath.Abs(base); err == nil {
-		base = abs
-	}
-	if abs, err := filepath.Abs(real); err == nil {
-		real = abs
-	}
-	rel, err := filepath.Rel(base, real)
-	if err != nil {
-		return filepath.ToSlash(real)
-	}
-	if rel == "." {
-		return ""
-	}
-	return filepath.ToSlash(rel)
 }
 
 // link looks at a symbolic link in a node_modules. It may lead to a directory of the project that is asked for under this

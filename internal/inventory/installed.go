@@ -156,6 +156,8 @@ func (s *strays) modules(where string, inPackage bool) {
 	for _, e := range s.list(where) {
 		place := joinPath(where, e.Name())
 		switch name := e.Name(); {
+		case name == ".bin":
+			s.commands(place, s.listed)
 		case installerNotes[name]:
 		case strings.HasPrefix(name, "@") && e.IsDir():
 			for _, e := range s.list(place) {

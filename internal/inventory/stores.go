@@ -4,7 +4,6 @@ import (
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -263,47 +262,4 @@ func (d *disk) beside(s *store, dir string) tenant {
 		}
 	}
 	return found
-}
-
-// commands looks at a directory of commands: each is a link to a file of a package that the lockfile lists, or of the
-// project, or a script that runs one.
-func (d *disk) commands(where string) {
-	fi, err := os.Lstat(d.p.onDisk(where))
-	if err != nil || !fi.IsDir() {
-		if err == nil {
-			d.add(where, "%s is no directory", quoteShort(where))
-		}
-		return
-	}
-	for _, e := range d.list(where) {
-		if e.Type()&fs.ModeSymlink == 0 {
-			continue
-		}
-		place := where + "/" + e.Name()
-		real, err := filepath.EvalSymlinks(d.p.onDisk(place))
-		if err != nil {
-			continue // of what is not installed; nothing runs
-		}
-		if to := d.relative(real); !d.within(to) {
-			d.add(place, "%s is a command, and a link to %s, which is no file of a package that the lockfile lists", quoteShort(place), quoteShort(to))
-		}
-	}
-}
-
-// within reports whether a file belongs to the project or to a package at a known place.
-func (d *disk) within(file string) bool {
-	if file == ".." || strings.HasPrefix(file, "../") || path.IsAbs(file) {
-		for dir := path.Dir(file); dir != ".." && dir != "." && dir != "/"; dir = path.Dir(dir) {
-			if _, ok := d.places[dir]; ok {
-				return true
-			}
-		}
-		return false
-	}
-	for dir := path.Dir(file); dir != "."; dir = path.Dir(dir) {
-		if _, ok := d.places[dir]; ok {
-			return true
-		}
-	}
-	return !strings.Contains("/"+file, "/"+nodeModules+"/") // the project's own, such as a workspace's
 }
