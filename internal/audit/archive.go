@@ -27,12 +27,12 @@ const RequestSchema = "assay/request/v1"
 // told about the run that made the archive. It is only a list. Whoever audits a project of their own has a lockfile to read,
 // and then nothing in a request counts but Notes.
 type Request struct {
-	Schema  string         `json:"schema"`
-	Targets []Asked        `json:"targets"`
-	Others  []report.Other `json:"others"`
+	Schema  string                       `json:"schema"`
+	Targets evidence.Checked[Asked]      `json:"targets"`
+	Others  evidence.Checked[AskedOther] `json:"others"`
 	// Notes are about the run and the machine it ran on; ProjectNotes are about the project's files.
-	Notes        []report.Note `json:"notes"`
-	ProjectNotes []report.Note `json:"project_notes"`
+	Notes        evidence.Checked[AskedNote] `json:"notes"`
+	ProjectNotes evidence.Checked[AskedNote] `json:"project_notes"`
 	// Policy is the policy file that counted, for reading; "" for none. A policy is never taken from an archive.
 	Policy string `json:"policy"`
 }
@@ -54,11 +54,42 @@ type Asked struct {
 	Oddity    string   `json:"oddity"`
 }
 
+// Check refuses what names no package.
+func (a Asked) Check() error { return cmp.Or(npm.CheckName(a.Name), npm.CheckVersion(a.Version)) }
+
+// An AskedOther is a dependency from no registry.
+type AskedOther struct{ report.Other }
+
+// Check refuses what names no kind of source.
+func (o AskedOther) Check() error {
+	if o.Source == "" {
+		return errors.New("a dependency without a source")
+	}
+	return nil
+}
+
+// An AskedNote is a note of the report.
+type AskedNote struct{ report.Note }
+
+// Check refuses what has no code.
+func (n AskedNote) Check() error {
+	if n.Code == "" {
+		return errors.New("a note without a code")
+	}
+	return nil
+}
+
 // NewRequest writes down what is asked.
 func NewRequest(targets []Target, others []report.Other, notes, projectNotes []report.Note, policy string) *Request {
-	q := &Request{
-		Schema: RequestSchema, Targets: make([]Asked, len(targets)), Others: append([]report.Other{}, others...),
-		Notes: append([]report.Note{}, notes...), ProjectNotes: append([]report.Note{}, projectNotes...), Policy: policy,
+	q := &Request{Schema: RequestSchema, Targets: make([]Asked, len(targets)), Others: make([]AskedOther, len(others)), Policy: policy}
+	for i, o := range others {
+		q.Others[i].Other = o
+	}
+	for _, n := range notes {
+		q.Notes = append(q.Notes, AskedNote{n})
+	}
+	for _, n := range projectNotes {
+		q.ProjectNotes = append(q.ProjectNotes, AskedNote{n})
 	}
 	for i := range targets {
 		t := &targets[i]
@@ -72,15 +103,12 @@ func NewRequest(targets []Target, others []report.Other, notes, projectNotes []r
 
 // Encode writes the request; the same request gives the same bytes.
 func (q *Request) Encode() ([]byte, error) {
-	b, err := json.Marshal(q, json.Deterministic(true))
+	b, err := json.Marshal(q, json.Deterministic(true), json.FormatNilSliceAsNull(false))
 	return append(b, '\n'), err
 }
 
-// Bounds of a request that is read.
-const (
-	maxAsked       = 1 << 20
-	maxArchiveNote = 1000
-)
+// maxArchiveNotes bounds the notes that a report takes over.
+const maxArchiveNotes = 10_000
 
 // DecodeRequest reads what Encode wrote.
 func DecodeRequest(data []byte) (*Request, error) {
@@ -91,14 +119,8 @@ func DecodeRequest(data []byte) (*Request, error) {
 	switch {
 	case q.Schema != RequestSchema:
 		return nil, fmt.Errorf("reading the request: schema %q is not known", q.Schema)
-	case len(q.Targets) > maxAsked || len(q.Others) > maxAsked || len(q.Notes)+len(q.ProjectNotes) > maxArchiveNote:
-		return nil, errors.New("reading the request: more than there may be")
-	}
-	for i := range q.Targets {
-		t := &q.Targets[i]
-		if err := cmp.Or(npm.CheckName(t.Name), npm.CheckVersion(t.Version)); err != nil {
-			return nil, fmt.Errorf("reading the request: %w", err)
-		}
+	case len(q.Notes)+len(q.ProjectNotes) > maxArchiveNotes:
+		return nil, fmt.Errorf("reading the request: more than %d notes", maxArchiveNotes)
 	}
 	return q, nil
 }

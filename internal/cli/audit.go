@@ -132,7 +132,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		p, err := s.inventory(arg, inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if q := s.listed(err); q != nil && unnamed {
 			targets, others = q.Listed(), listedOthers(q, s.policy)
-			s.notes = append(s.notes, q.ProjectNotes...)
+			s.notes = append(s.notes, notesOf(q.ProjectNotes)...)
 			subjects = s.replay.audit.Subjects
 			break
 		}

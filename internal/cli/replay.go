@@ -85,13 +85,11 @@ func (s *session) openArchive() (err error) {
 	if err := s.attested(); err != nil {
 		return err
 	}
-	audits, err := a.Audits()
-	if err != nil {
+	if r.audit, err = a.Audit(); err != nil {
 		return unknown(err)
 	}
-	if len(audits) == 1 {
-		r.audit = &audits[0]
-		if r.request, err = audit.DecodeRequest(audits[0].Request); err != nil {
+	if r.audit != nil {
+		if r.request, err = audit.DecodeRequest(r.audit.Request); err != nil {
 			return unknown(fmt.Errorf("%s: %w", name, err))
 		}
 	}
@@ -103,7 +101,7 @@ func (s *session) openArchive() (err error) {
 	s.notes = nil
 	var archived []report.Note
 	if r.request != nil {
-		archived = r.request.Notes
+		archived = notesOf(r.request.Notes)
 		s.flags.deep = s.flags.deep || r.audit.Settings.Deep
 		s.flags.strictTime = s.flags.strictTime || r.audit.Settings.StrictTime
 	}
@@ -160,23 +158,13 @@ func (s *session) admit() error {
 	if err != nil {
 		return unknown(err)
 	}
-	served, err := r.archive.RegistryKeys()
-	if err != nil {
-		return unknown(err)
-	}
 	root, keys, err := s.trustFiles()
 	if err != nil {
 		return err
 	}
 	r.keys = keys
-	if keys != nil && !bytes.Equal(keys, own.KeysJSON) {
-		// The file may be about a registry that speaks for itself, and not about the keys that TUF has.
-		for _, body := range served {
-			if bytes.Equal(body, keys) {
-				keys = nil
-				break
-			}
-		}
+	if keys != nil && !bytes.Equal(keys, own.KeysJSON) && r.archive.ServesKeys(keys) {
+		keys = nil // the file is about a registry that speaks for itself, and not about the keys that TUF has
 	}
 	s.trust, err = own.Admit(root, keys)
 	var refused *trust.ArchiveError
@@ -300,13 +288,22 @@ func (s *session) listed(err error) *audit.Request {
 // listedOthers are the dependencies from no registry that a request lists. What the policy says of their source counts
 // where that is worse than what the archive says.
 func listedOthers(q *audit.Request, p *policy.Policy) []report.Other {
-	others := slices.Clone(q.Others)
+	others := make([]report.Other, len(q.Others))
 	for i := range others {
+		others[i] = q.Others[i].Other
 		if decision, findings := p.DecideSource(others[i].Source, ""); severity(decision) > severity(others[i].Decision) {
 			others[i].Decision, others[i].Findings = decision, findings
 		}
 	}
 	return others
+}
+
+func notesOf(list []audit.AskedNote) []report.Note {
+	notes := make([]report.Note, len(list))
+	for i := range notes {
+		notes[i] = list[i].Note
+	}
+	return notes
 }
 
 func severity(d policy.Decision) int {

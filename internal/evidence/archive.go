@@ -31,6 +31,8 @@ const (
 	maxArchiveRatio  = 300 // of what is unpacked to what was read for it, beyond archiveGrace
 	archiveGrace     = 256 << 20
 	maxArchivedText  = 16 << 10 // bytes of one text
+	maxAnswer        = 8 << 20  // bytes of an answer that is no full document, of a file of the trust, and of a package.json
+	maxTrustFiles    = 256      // of each kind
 	maxTarballsOfOne = 64       // of one package
 )
 
@@ -89,10 +91,10 @@ type archiveIndex struct {
 	// At is when the last of the answers arrived: the archive says what was known then.
 	At         time.Time                  `json:"at"`
 	Trust      archivedTrust              `json:"trust"`
-	Registries checked[archivedRegistry]  `json:"registries"`
-	Packages   checked[archivedPackage]   `json:"packages"`
-	Packuments checked[archivedPackument] `json:"packuments"`
-	Audits     checked[archivedAudit]     `json:"audits"`
+	Registries Checked[archivedRegistry]  `json:"registries"`
+	Packages   Checked[archivedPackage]   `json:"packages"`
+	Packuments Checked[archivedPackument] `json:"packuments"`
+	Audits     Checked[archivedAudit]     `json:"audits"`
 }
 
 // A pieceRef names bytes that stand behind the index.
@@ -109,12 +111,12 @@ type namedPiece struct {
 type archivedTrust struct {
 	Root      archivedTrustFile   `json:"root"`
 	Keys      archivedTrustFile   `json:"keys"`
-	Roots     checked[pieceRef]   `json:"tuf_roots"`
+	Roots     Checked[pieceRef]   `json:"tuf_roots"`
 	Timestamp *pieceRef           `json:"tuf_timestamp"`
 	Snapshot  *pieceRef           `json:"tuf_snapshot"`
 	Targets   *pieceRef           `json:"tuf_targets"`
-	Delegated checked[namedPiece] `json:"tuf_delegated"`
-	Files     checked[namedPiece] `json:"tuf_files"`
+	Delegated Checked[namedPiece] `json:"tuf_delegated"`
+	Files     Checked[namedPiece] `json:"tuf_files"`
 }
 
 type archivedTrustFile struct {
@@ -139,8 +141,8 @@ type archivedPackage struct {
 	Version         string                   `json:"version"`
 	Document        archivedAnswer           `json:"document"`
 	Attestations    archivedAnswer           `json:"attestations"`
-	Tarballs        checked[archivedTarball] `json:"tarballs"` // by URL
-	Earlier         checked[archivedEarlier] `json:"earlier"`  // in the order of Evidence.Earlier
+	Tarballs        Checked[archivedTarball] `json:"tarballs"` // by URL
+	Earlier         Checked[archivedEarlier] `json:"earlier"`  // in the order of Evidence.Earlier
 	Unauthenticated bool                     `json:"unauthenticated"`
 }
 
@@ -208,19 +210,19 @@ type ArchivedAudit struct {
 	Report   []byte // the JSON report, byte for byte
 }
 
-// A checked list is checked element by element while it is read, so that no more memory is taken than the
+// A Checked list is checked element by element while it is read as JSON, so that no more memory is taken than the
 // text could fill with elements that are in order.
-type checked[T interface{ check() error }] []T
+type Checked[T interface{ Check() error }] []T
 
 // UnmarshalJSONFrom reads an array.
-func (l *checked[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
+func (l *Checked[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 	if d.PeekKind() != '[' {
 		return errors.New("not an array")
 	}
 	if _, err := d.ReadToken(); err != nil {
 		return err
 	}
-	*l = checked[T]{}
+	*l = Checked[T]{}
 	for d.PeekKind() != ']' {
 		if len(*l) == maxPieces {
 			return errors.New("too many elements")
@@ -229,7 +231,7 @@ func (l *checked[T]) UnmarshalJSONFrom(d *jsontext.Decoder) error {
 		if err := json.UnmarshalDecode(d, &v); err != nil {
 			return err
 		}
-		if err := v.check(); err != nil {
+		if err := v.Check(); err != nil {
 			return err
 		}
 		*l = append(*l, v)
@@ -333,25 +335,32 @@ func checkHex(s string, size int) error {
 	return nil
 }
 
-func (p pieceRef) check() error {
+// Check holds it to its form.
+func (p pieceRef) Check() error {
 	if p.Size < 0 || p.Size > maxPiece {
 		return fmt.Errorf("a piece of %d bytes", p.Size)
 	}
 	return checkHex(p.SHA256, sha256.Size)
 }
 
-func checkPieces(list ...*pieceRef) error {
+// checkPieces checks pieces of at most max bytes each; nil ones are none.
+func checkPieces(max int64, list ...*pieceRef) error {
 	for _, p := range list {
-		if p != nil {
-			if err := p.check(); err != nil {
-				return err
-			}
+		if p == nil {
+			continue
+		}
+		if err := p.Check(); err != nil {
+			return err
+		}
+		if p.Size > max {
+			return fmt.Errorf("a piece of %d bytes, where there are none of more than %d", p.Size, max)
 		}
 	}
 	return nil
 }
 
-func (p namedPiece) check() error { return errors.Join(checkText(p.Name), p.Piece.check()) }
+// Check holds it to its form.
+func (p namedPiece) Check() error { return errors.Join(checkText(p.Name), p.Piece.Check()) }
 
 func (t *archivedTrust) check() error {
 	if !slices.IsSortedFunc(t.Delegated, before(namedPiece.compare)) || !slices.IsSortedFunc(t.Files, before(namedPiece.compare)) {
@@ -360,16 +369,35 @@ func (t *archivedTrust) check() error {
 	if t.Root.Body == nil {
 		return errors.New("there is no trusted root")
 	}
-	return errors.Join(t.Root.check(), t.Keys.check(), checkPieces(t.Timestamp, t.Snapshot, t.Targets))
+	if len(t.Roots) > maxTrustFiles || len(t.Delegated) > maxTrustFiles || len(t.Files) > maxTrustFiles {
+		return fmt.Errorf("more than %d files of one kind in the trust", maxTrustFiles)
+	}
+	for i := range t.Roots {
+		if err := checkPieces(maxAnswer, &t.Roots[i]); err != nil {
+			return err
+		}
+	}
+	for _, list := range [][]namedPiece{t.Delegated, t.Files} {
+		for i := range list {
+			if err := checkPieces(maxAnswer, &list[i].Piece); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(t.Root.check(), t.Keys.check(), checkPieces(maxAnswer, t.Timestamp, t.Snapshot, t.Targets))
 }
 
 func (f *archivedTrustFile) check() error {
-	return errors.Join(checkText(f.Origin, f.Location, f.Reason, f.Detail), checkPieces(f.Body))
+	return errors.Join(checkText(f.Origin, f.Location, f.Reason, f.Detail), checkPieces(maxAnswer, f.Body))
 }
 
-func (r archivedRegistry) check() error { return errors.Join(checkText(r.Registry), r.Keys.check()) }
+// Check holds it to its form.
+func (r archivedRegistry) Check() error {
+	return errors.Join(checkText(r.Registry), r.Keys.check(maxAnswer))
+}
 
-func (p archivedPackage) check() error {
+// Check holds it to its form.
+func (p archivedPackage) Check() error {
 	if p.Registry == "" || p.Name == "" || p.Version == "" {
 		return errors.New("a package without a name")
 	}
@@ -379,17 +407,18 @@ func (p archivedPackage) check() error {
 	if !slices.IsSortedFunc(p.Tarballs, before(archivedTarball.compare)) {
 		return fmt.Errorf("a tarball of %s@%s stands twice, or not in its place", p.Name, p.Version)
 	}
-	return errors.Join(checkText(p.Registry, p.Name, p.Version), p.Document.check(), p.Attestations.check())
+	return errors.Join(checkText(p.Registry, p.Name, p.Version), p.Document.check(maxAnswer), p.Attestations.check(maxAnswer))
 }
 
-func (p archivedPackument) check() error {
+// Check holds it to its form.
+func (p archivedPackument) Check() error {
 	if p.Registry == "" || p.Name == "" {
 		return errors.New("a package without a name")
 	}
-	return errors.Join(checkText(p.Registry, p.Name), p.Document.check())
+	return errors.Join(checkText(p.Registry, p.Name), p.Document.check(maxPiece))
 }
 
-func (a archivedAnswer) check() error {
+func (a archivedAnswer) check(max int64) error {
 	state := a.state()
 	if state < 0 {
 		return fmt.Errorf("a state %.100q", a.State)
@@ -400,7 +429,7 @@ func (a archivedAnswer) check() error {
 	if state != Served && state != Absent && !a.At.IsZero() || state == NotAsked && a != (archivedAnswer{State: a.State}) {
 		return fmt.Errorf("an answer that is %s and does not look it", a.State)
 	}
-	return errors.Join(checkText(a.Reason, a.Detail), checkPieces(a.Body))
+	return errors.Join(checkText(a.Reason, a.Detail), checkPieces(max, a.Body))
 }
 
 // state is what State stands for, -1 for nothing.
@@ -413,7 +442,8 @@ func (a archivedAnswer) state() State {
 	return -1
 }
 
-func (t archivedTarball) check() error {
+// Check holds it to its form.
+func (t archivedTarball) Check() error {
 	if t.URL == "" || t.Size < 0 || (t.SHA512 == "") != (t.Reason != "") {
 		return errors.New("a tarball without an address, or without a digest and without a reason for that")
 	}
@@ -424,7 +454,7 @@ func (t archivedTarball) check() error {
 			}
 		}
 	}
-	return errors.Join(checkText(t.URL, t.Problem, t.Reason, t.Detail), checkPieces(t.Manifest, t.Files))
+	return errors.Join(checkText(t.URL, t.Problem, t.Reason, t.Detail), checkPieces(maxAnswer, t.Manifest), checkPieces(maxPiece, t.Files))
 }
 
 // digestSizes are in bytes, in the order of digestNames.
@@ -435,18 +465,20 @@ func (t *archivedTarball) digests() [4]*string {
 	return [4]*string{&t.SHA512, &t.SHA384, &t.SHA256, &t.SHA1}
 }
 
-func (e archivedEarlier) check() error {
+// Check holds it to its form.
+func (e archivedEarlier) Check() error {
 	if e.Document == nil && e.Attestations == nil {
 		return errors.New("an earlier answer without any")
 	}
-	return checkPieces(e.Document, e.Attestations)
+	return checkPieces(maxAnswer, e.Document, e.Attestations)
 }
 
-func (a archivedAudit) check() error {
+// Check holds it to its form.
+func (a archivedAudit) Check() error {
 	if len(a.Subjects) > maxPieces {
 		return errors.New("too many subjects")
 	}
-	return errors.Join(checkText(a.Settings.PolicySHA256), a.Request.check(), a.Report.check())
+	return errors.Join(checkText(a.Settings.PolicySHA256), a.Request.Check(), a.Report.Check())
 }
 
 // walk calls fn for every piece that the index names, in the order in which they stand in the file, with what it is

@@ -3,6 +3,7 @@ package evidence
 import (
 	"bytes"
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -130,6 +131,16 @@ type archivedFile struct {
 	SHA256  string `json:"sha256"`
 	Shebang string `json:"shebang,omitempty"`
 	Bundled []byte `json:"bundled,omitempty"` // see Tarball.Bundled
+}
+
+// Check holds it to its form.
+func (a archivedFile) Check() error {
+	if a.Shebang != "" {
+		if err := checkHex(a.Shebang, sha256.Size); err != nil {
+			return err
+		}
+	}
+	return checkHex(a.SHA256, sha256.Size)
 }
 
 // filesOf lists files by path. Paths are bytes to npm, and JSON knows text: what would not come back as it was is quoted.

@@ -4,18 +4,19 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"assay/internal/budget"
 	"assay/internal/npm"
 )
 
 // bigPiece is the size in bytes from which on pieces are read one at a time.
-const bigPiece = 1 << 20
+const bigPiece = 256 << 10
 
 // collect answers a request out of the archive as the [Collector] would that recorded it.
 func (a *Archive) collect(ctx context.Context, big *budget.Pool, req Request) *Evidence {
@@ -159,7 +160,7 @@ func (r *replay) tarball(p *archivedPackage, url string, digests []string) *Tarb
 
 // parseFiles reads what filesOf lists.
 func parseFiles(b []byte) (files map[string]File, bundled map[string][]byte, err error) {
-	var list []archivedFile
+	var list Checked[archivedFile]
 	if err := json.Unmarshal(b, &list); err != nil {
 		return nil, nil, err
 	}
@@ -174,13 +175,8 @@ func parseFiles(b []byte) (files map[string]File, bundled map[string][]byte, err
 			}
 			path = string(raw)
 		}
-		for text, to := range map[string]*[32]byte{a.SHA256: &f.SHA256, a.Shebang: &f.Shebang} {
-			if d, err := hex.DecodeString(text); err != nil || len(d) != len(to) && text != "" {
-				return nil, nil, fmt.Errorf("the digest %.100q", text)
-			} else {
-				copy(to[:], d)
-			}
-		}
+		hex.Decode(f.SHA256[:], []byte(a.SHA256)) // they were checked when they were read
+		hex.Decode(f.Shebang[:], []byte(a.Shebang))
 		if _, twice := files[path]; twice {
 			return nil, nil, fmt.Errorf("the path %.100q stands twice", path)
 		}
@@ -222,21 +218,10 @@ func (a *Archive) Versions(registry, name string) []string {
 	return versions
 }
 
-// RegistryKeys returns the answers of registries about their own keys, by registry; only those that were served.
-func (a *Archive) RegistryKeys() (map[string][]byte, error) {
-	keys := map[string][]byte{}
-	for i := range a.index.Registries {
-		r := &a.index.Registries[i]
-		if r.Keys.Body == nil {
-			continue
-		}
-		b, err := a.pieces.get(*r.Keys.Body)
-		if err != nil {
-			return nil, err
-		}
-		keys[r.Registry] = b
-	}
-	return keys, nil
+// ServesKeys reports whether a registry answered with just these bytes when it was asked for its own keys.
+func (a *Archive) ServesKeys(keys []byte) bool {
+	want := refOf(keys)
+	return slices.ContainsFunc(a.index.Registries, func(r archivedRegistry) bool { return r.Keys.Body != nil && *r.Keys.Body == want })
 }
 
 // Trust returns the trust that the archive's evidence was judged by.
@@ -276,21 +261,21 @@ func (a *Archive) Trust() (ArchivedTrust, error) {
 	return t, first
 }
 
-// Audits returns the audits that the archive was made for.
-func (a *Archive) Audits() ([]ArchivedAudit, error) {
-	audits := make([]ArchivedAudit, 0, len(a.index.Audits))
-	for _, k := range a.index.Audits {
-		request, err := a.pieces.get(k.Request)
-		if err != nil {
-			return nil, err
-		}
-		report, err := a.pieces.get(k.Report)
-		if err != nil {
-			return nil, err
-		}
-		audits = append(audits, ArchivedAudit{k.Subjects, k.Settings, request, report})
+// Audit returns the audit that the archive was made for; nil where it was made for none, or for several.
+func (a *Archive) Audit() (*ArchivedAudit, error) {
+	if len(a.index.Audits) != 1 {
+		return nil, nil
 	}
-	return audits, nil
+	k := &a.index.Audits[0]
+	request, err := a.pieces.get(k.Request)
+	if err != nil {
+		return nil, err
+	}
+	report, err := a.pieces.get(k.Report)
+	if err != nil {
+		return nil, err
+	}
+	return &ArchivedAudit{k.Subjects, k.Settings, request, report}, nil
 }
 
 // HasTarball reports whether the archive says what reading a tarball of the package showed.
