@@ -329,7 +329,7 @@ func (r *bunReader) identify(n *node, id string) []string {
 
 // place gives rows their places, and workspaces the links that lead to them.
 func (r *bunReader) place(t *tree) error {
-	names := make([][]string, len(r.rows))
+	var names []string
 	listed := make(map[string]bool, len(r.workspaces)) // names of workspaces with a row
 	byDir := make(map[string]bool, len(r.workspaces))
 	for i := range r.workspaces {
@@ -337,8 +337,7 @@ func (r *bunReader) place(t *tree) error {
 	}
 	for i := range r.rows {
 		n := &r.rows[i]
-		names[i] = splitPlace(n.path)
-		if names[i] == nil {
+		if names = splitPlace(names[:0], n.path); names == nil {
 			return &FormatError{r.file, int(n.line), fmt.Sprintf("%s is not a path of package names", quoteShort(n.path))}
 		}
 		if !n.has(isLink) || n.resolved == "" || strings.HasPrefix(n.resolved, "link:") {
@@ -347,22 +346,27 @@ func (r *bunReader) place(t *tree) error {
 		if !byDir[n.resolved] {
 			return &FormatError{r.file, int(n.line), fmt.Sprintf("package %s is the workspace %s, which is not listed", quoteShort(n.path), quoteShort(n.resolved))}
 		}
-		if len(names[i]) == 1 {
+		if len(names) == 1 {
 			r.dirs[n.path], listed[n.path] = n.resolved, true
 		}
 	}
 	for i := range r.rows {
 		n := &r.rows[i]
-		above, name := "", names[i][len(names[i])-1]
-		for k, name := range names[i][:len(names[i])-1] {
-			if dir, ok := r.dirs[name]; ok && k == 0 {
-				above = dir
-			} else {
-				above = joinPath(above, nodeModules+"/"+name)
+		names = splitPlace(names[:0], n.path)
+		var b strings.Builder
+		for k, name := range names {
+			if dir, ok := r.dirs[name]; ok && k == 0 && len(names) > 1 {
+				b.WriteString(dir)
+				continue
 			}
+			if b.Len() > 0 {
+				b.WriteByte('/')
+			}
+			b.WriteString(nodeModules + "/" + name)
 		}
-		where := joinPath(above, nodeModules+"/"+name)
-		if err := r.spend(int(n.line), len(where)); err != nil {
+		where, name := b.String(), names[len(names)-1]
+		// Places are not in the file but made of all the names above.
+		if err := r.spend(int(n.line), 4*len(where)); err != nil {
 			return err
 		}
 		placed, err := newNode(where, r.file, int(n.line))
@@ -424,9 +428,8 @@ func (r *bunReader) bundle(t *tree) {
 	}
 }
 
-// splitPlace splits a key of `packages` into package names; nil if it is none.
-func splitPlace(key string) []string {
-	var names []string
+// splitPlace appends the package names that a key of `packages` consists of; nil if it is none.
+func splitPlace(names []string, key string) []string {
 	for rest := key; ; {
 		name, after, more := strings.Cut(rest, "/")
 		if strings.HasPrefix(name, "@") && more {
@@ -464,7 +467,7 @@ func (r *bunReader) useManifest(t *tree, s *source) error {
 				t.overrides = make(map[string][]string)
 			}
 			name := rule.pattern
-			if names := splitPlace(name); names != nil {
+			if names := splitPlace(nil, name); names != nil {
 				name = names[len(names)-1]
 			}
 			name, _ = splitSpec(name)
@@ -516,6 +519,9 @@ func fromCatalog(catalogs map[string]map[string]string, name, spec string) strin
 	return catalogs[strings.TrimSpace(catalog)][name]
 }
 
+// maxCatalogs bounds the catalogs of one project.
+const maxCatalogs = 1000
+
 // catalog reads one catalog, names to specifiers. The default one has the name "".
 func (r *jsonReader) catalog(m *manifest, name string) error {
 	list, err := r.deps("catalog", Prod, nil, true)
@@ -524,6 +530,9 @@ func (r *jsonReader) catalog(m *manifest, name string) error {
 	}
 	if m.catalogs == nil {
 		m.catalogs = make(map[string]map[string]string)
+	}
+	if len(m.catalogs) > maxCatalogs {
+		return r.errorf("more than %d catalogs", maxCatalogs)
 	}
 	if m.catalogs[name] == nil {
 		m.catalogs[name] = make(map[string]string, len(list))

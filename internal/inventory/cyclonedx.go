@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"assay/internal/npm"
+
 	"github.com/go-json-experiment/json/jsontext"
 )
 
@@ -19,8 +21,8 @@ var cycloneDXVersions = []string{"1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6"
 // fetched where that has some, else the component's own.
 //
 // A component with an npm package URL is a package. It is none where the URL says that it comes from a repository or
-// an address, where cdx:npm:package:bundled marks it and nothing says where it was fetched, or where it is marked as
-// private and nothing says so: then it is a workspace.
+// an address. Nor is it where nothing says that it was fetched, no address and no hash, and it is marked as bundled
+// (cdx:npm:package:bundled), as a workspace, as private or as a link.
 // Source: https://cyclonedx.org/specification/overview/; CycloneDX/cyclonedx-property-taxonomy, cdx/npm.md.
 func readCycloneDX(s *source, file string) (*tree, error) {
 	data, err := s.readFile(file, maxFile)
@@ -167,7 +169,9 @@ func (r *jsonReader) hashes(algorithm, value string) (list []sbomHash, err error
 			}
 			return err
 		})
-		list = append(list, h)
+		if list = append(list, h); len(list) > maxHashes {
+			return r.errorf("more than %d hashes of one thing", maxHashes)
+		}
 		return err
 	})
 	return list, err
@@ -258,7 +262,7 @@ func (e *sbomEntry) reference(kind, address string, hashes []sbomHash) {
 
 // property takes over what tools tell of a component by names of their own.
 // Source: CycloneDX/cyclonedx-property-taxonomy, cdx/npm.md; CycloneDX/cdxgen, lib/helpers/utils.js; anchore/syft,
-// syft/format/internal/cyclonedxutil/helpers.
+// syft/format/internal/cyclonedxutil/helpers; aquasecurity/trivy, pkg/sbom/io/encode.go.
 func (e *sbomEntry) property(name, value string) {
 	yes := value == "true"
 	switch name {
@@ -268,12 +272,23 @@ func (e *sbomEntry) property(name, value string) {
 		e.flag(isExtraneous, yes)
 	case "cdx:npm:package:bundled":
 		e.flag(isBundled, yes)
-	case "cdx:npm:package:private", "internal:is_workspace":
-		e.private = e.private || yes
+	case "cdx:npm:package:private", "cdx:npm:isWorkspace", "internal:is_workspace":
+		if yes {
+			e.local = SourceWorkspace
+		}
+	case "cdx:npm:isLink":
+		if yes && e.local == "" {
+			e.local = SourceLink
+		}
 	case "ResolvedUrl", "syft:metadata:resolved":
 		e.reference("distribution", value, nil)
 	case "syft:metadata:integrity":
-		e.sri = value
+		if in, err := npm.ParseIntegrity(value); err == nil && in != nil {
+			e.sri = value
+		}
+	default:
+		// Trivy hashes the package.json that it has found.
+		e.otherHashes = e.otherHashes || strings.HasPrefix(name, "aquasecurity:trivy:")
 	}
 }
 

@@ -247,10 +247,13 @@ func (x *cycloneDXXML) component(attrs []xml.Attr, parent int32, depth int, subj
 	group := ""
 	seen := make(map[string]bool, 8)
 	err := x.children(func(name string, _ []xml.Attr) error {
-		if seen[name] {
-			return x.errorf("a component has two elements %s: readers disagree about which one counts", quoteShort(name))
+		switch name {
+		case "group", "name", "version", "purl", "scope", "hashes", "externalReferences", "properties", "components":
+			if seen[name] {
+				return x.errorf("a component has two elements %s: readers disagree about which one counts", quoteShort(name))
+			}
+			seen[name] = true
 		}
-		seen[name] = true
 		switch name {
 		case "group":
 			return x.text(&group)
@@ -296,7 +299,9 @@ func (x *cycloneDXXML) hashes(to *[]sbomHash) error {
 	return x.children(func(_ string, attrs []xml.Attr) error {
 		h := sbomHash{algorithm: attribute(attrs, "alg")}
 		err := x.text(&h.value)
-		*to = append(*to, h)
+		if *to = append(*to, h); len(*to) > maxHashes {
+			return x.errorf("more than %d hashes of one thing", maxHashes)
+		}
 		return err
 	})
 }

@@ -105,7 +105,9 @@ func (r *jsonReader) strings(what string) ([]string, error) {
 			return r.skip()
 		}
 		s, err := r.str(what, true)
-		list = append(list, s)
+		if list = append(list, s); len(list) > maxEntries {
+			return r.errorf("%s has more than %d elements", what, maxEntries)
+		}
 		return err
 	})
 	return list, err
@@ -153,6 +155,9 @@ func (r *jsonReader) overrideRules(m *manifest, above string, depth int) error {
 				m.overrides = make(map[string][]string)
 			}
 			m.overrides[name] = append(m.overrides[name], spec)
+			if len(m.overrides) > maxEntries {
+				return r.errorf("more than %d overrides", maxEntries)
+			}
 			return err
 		case jsontext.KindBeginObject:
 			if depth >= maxNesting {

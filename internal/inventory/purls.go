@@ -20,8 +20,8 @@ const maxPURLLine = 20_000
 // such as "standard input"; Path of a Location is the package URL as the list has it. The project asks for each of
 // them, and nothing more: there are no other edges.
 //
-// The qualifiers vcs_url and download_url make something an [Other]; repository_url names the registry that a package
-// comes from, and checksum its tarball's digests. A package URL of another type than npm is an Other of
+// The qualifier vcs_url makes something an [Other], and so does a download_url that is a repository's; else that is
+// where it is resolved to. repository_url names the registry that it comes from, checksum its tarball's digests. A package URL of another type than npm is an Other of
 // SourceForeign. One of npm's without a version, or one that cannot be read, is an error.
 //
 // Errors: *FormatError, *WorkspaceError, or what r said.
@@ -52,7 +52,7 @@ func ReadPURLs(r io.Reader, name string, opts Options) (*Project, error) {
 func parsePURLs(file string, data []byte) (*tree, error) {
 	b := newSBOM(file, data)
 	b.t.document = nil
-	b.size += 1 << 20 // lists are short, and an entry is many times the length of its line
+	b.size += 4 << 20 // a list is short, and an entry many times as large as its line
 	number := 0
 	for line := range strings.SplitSeq(strings.TrimPrefix(string(data), "\ufeff"), "\n") {
 		number++

@@ -24,14 +24,18 @@ type sbomEntry struct {
 	line          int
 	flags         flags  // isDev, isOptional, isExtraneous, isBundled
 	sri           string // integrity as npm writes it, "" if none is told
-	private       bool   // it is marked as one that is never published
+	otherHashes   bool   // ownHashes are of something else than the tarball
+	local         string // what it is marked as, where it is part of the project: SourceWorkspace or SourceLink
 }
+
+// maxHashes bounds the digests of one component; there are a dozen algorithms.
+const maxHashes = 100
 
 // A sbomHash is a digest: its algorithm as the document spells it, and hex.
 type sbomHash struct{ algorithm, value string }
 
 // An sbom makes a tree of the entries of a document. All that has an npm package URL counts as asked for by
-// version, unless the URL says that it comes from elsewhere.
+// version, unless that says that it comes from a repository; where it was fetched is then what it was resolved to.
 type sbom struct {
 	t     *tree
 	size  int // of the document in bytes
@@ -184,14 +188,8 @@ func (b *sbom) classify(n *node, e *sbomEntry) verdict {
 		return unknown("version-missing", "%s names no version that npm would install: %v", quoteShort(e.purl), err)
 	}
 	id := npm.ID{Name: n.realName, Version: n.version}
-	address, hashes := e.address, e.hashes
-	if from := q["download_url"]; from != "" {
-		if tar, ok := fromTarball(id.Name, from); resolvedKind(from) == specURL && (!ok || tar != id) {
-			n.resolved = from
-			return verdict{other: SourceURL, spec: e.purl}
-		}
-		address = cmp.Or(address, from)
-	}
+	address, hashes := e.address, e.hashes // whether the address is the registry's is not decided here
+	address = cmp.Or(address, q["download_url"])
 	if base := q["repository_url"]; base != "" && address == "" {
 		if u, err := url.Parse(base); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
 			b.t.warn(n, "repository-unreadable", false, "the repository_url %s of %s is no registry's address, and is passed over", quoteShort(base), id)
@@ -206,8 +204,11 @@ func (b *sbom) classify(n *node, e *sbomEntry) verdict {
 		n.resolved = address
 		return verdict{other: SourceFile, spec: e.purl}
 	}
-	if e.private && address == "" && len(e.hashes)+len(e.ownHashes) == 0 && e.sri == "" {
-		return verdict{other: SourceWorkspace, spec: e.purl}
+	if e.otherHashes {
+		e.ownHashes = nil
+	}
+	if e.local != "" && address == "" && len(e.hashes)+len(e.ownHashes) == 0 && e.sri == "" {
+		return verdict{other: e.local, spec: e.purl}
 	}
 	if sum := q["checksum"]; sum != "" && len(hashes)+len(e.ownHashes) == 0 {
 		for part := range strings.SplitSeq(sum, ",") {
