@@ -10,6 +10,10 @@
 // Flags such as Dev are computed from the dependency graph and not taken from the lockfile, as npm
 // itself does before it installs: an edited flag must not move a package out of an audit.
 //
+// An SBOM has no manifest to hold it to. All that has an npm package URL counts there as asked for by version, unless
+// the document says that it comes from a repository or belongs to the project; the flags of what the project itself
+// asks for are the document's, and those of the rest follow from its graph.
+//
 // All that is read is treated as hostile: sizes, depths and counts are bounded, duplicate names are
 // refused, no path leaves the project's directory.
 package inventory
@@ -48,7 +52,7 @@ type Project struct {
 	Dir     string // directory that Location.File and Location.Path are relative to, as given to Open; "" from OpenFS
 	Name    string // of the root package.json or the lockfile; "" if neither says
 	Version string // likewise
-	Kind    string // format that was read: "package-lock", "npm-shrinkwrap", "node_modules", "yarn", "pnpm", …
+	Kind    string // format that was read: "package-lock", "npm-shrinkwrap", "node_modules", "yarn", "pnpm", "bun", "cyclonedx", "spdx" or "purls"
 	// FormatVersion is the version that the file gives for its format: 1, 2 or 3 for npm's, 1 for that of yarn 1, 4 and more
 	// for those of later yarns; 0 where it gives none.
 	FormatVersion int
@@ -138,7 +142,7 @@ type Other struct {
 
 // A Location is one place in the tree and the line that says so.
 type Location struct {
-	Path string // relative to the project, slashes: "node_modules/a/node_modules/b"; the entry's own key where a format names no places: "b@^1.0.0"
+	Path string // relative to the project, slashes: "node_modules/a/node_modules/b"; the entry's own key where a format names no places: "b@^1.0.0"; the place in a flat node_modules for bun.lock; see Document for SBOMs
 	File string // relative to the project: "package-lock.json"
 	Line int    // 1-based line of the entry's key in File; 0 where File has no lines to point at
 }
@@ -271,7 +275,8 @@ func (e *WorkspaceError) Error() string {
 //
 // In a directory npm-shrinkwrap.json wins over package-lock.json, as in npm; where there is neither,
 // node_modules is read: its hidden lockfile and what really lies on disk. The package.json beside the
-// lockfile, where there is one, says what the root and the workspaces ask for.
+// lockfile, where there is one, says what the root and the workspaces ask for. Of several package managers'
+// lockfiles the one counts that package.json demands, else npm's. An SBOM is read only where it is named.
 //
 // Errors: *FormatError, *UnsupportedError, *NotFoundError, *WorkspaceError, or what the file system said.
 func Open(name string, opts Options) (*Project, error) {
