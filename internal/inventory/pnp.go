@@ -352,18 +352,15 @@ func (d *disk) pnpTenant(k *pnpPackage, where string) (tenant, bool) {
 		h, ok := d.ids[name+"@"+version]
 		return h, ok
 	}
-	for _, h := range d.names[k.name] {
-		if h <= others {
+	// What is patched is the registry's package, with files changed.
+	if _, patched, ok := strings.Cut(k.reference, "::version="); ok && strings.Contains(k.reference, "patch:") {
+		version, _, _ := strings.Cut(patched, "&")
+		if h, ok := d.ids[k.name+"@"+version]; ok {
 			return h, true
 		}
 	}
-	// A patch of a package that the lockfile has no entry of its own for.
-	if _, patched, ok := strings.Cut(k.reference, "patch:"); ok {
-		for _, h := range d.names[k.name] {
-			if h >= 0 && strings.Contains(patched, "version="+d.p.Packages[h].Version) {
-				return h, true
-			}
-		}
+	if called := d.names[k.name]; called != nil && len(called.foreign) > 0 {
+		return called.foreign[0], true
 	}
 	return nobody, false
 }

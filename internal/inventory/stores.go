@@ -186,14 +186,10 @@ func (d *disk) storePackage(place, name string, from []tenant) {
 			fits = append(fits, h)
 		}
 	}
-	if len(from) == 0 && name != "" { // from no registry, or nobody's
-		for _, h := range d.names[name] {
-			if h <= others {
-				fits = append(fits, h)
-			}
-		}
-	}
 	h, ok := d.choose(fits, c)
+	if called := d.names[name]; len(from) == 0 && called != nil { // from no registry, or nobody's
+		h, ok = d.foreign(called.foreign, c)
+	}
 	if !ok {
 		d.add(place, "%s lies on disk, and the lockfile lists no such package: nothing vouches for it, and Node.js may load it", quoteShort(place))
 		return
