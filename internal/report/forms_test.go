@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -50,7 +51,7 @@ func TestForms(t *testing.T) {
 			seen[file] = true
 			t.Run(file, func(t *testing.T) {
 				var b bytes.Buffer
-				if err := write(&b, r, TextOptions{Subject: subject, Version: "1.2.3", Locate: under("app"), Flags: []string{"--registry", "https://npm.example.com"}}); err != nil {
+				if err := write(&b, r, TextOptions{Subject: subject, Elapsed: 3 * time.Second, Version: "1.2.3", Locate: under("app"), Flags: []string{"--registry", "https://npm.example.com"}}); err != nil {
 					t.Fatal(err)
 				}
 				got := b.Bytes()

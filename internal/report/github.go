@@ -27,6 +27,7 @@ type annotation struct {
 // and a notice that sums up. Of one kind there are at most ten, as GitHub shows no more: the gravest, and one that
 // counts the rest. Nothing that a registry says becomes a command or leaves its own. It returns the error of w.
 func WriteGitHub(w io.Writer, r *Report, o TextOptions) error {
+	o.Elapsed = 0 // the same report gives the same bytes
 	a := newAuditText(io.Discard, r, o)
 	var list []annotation
 	add := func(kind string, e *entry, title, text string, next []step, n int) {
