@@ -41,7 +41,10 @@ func (p *Project) Dirs(i int) []string {
 func (p *Project) Resolve(from, name string) string {
 	if p.namesPlaces() {
 		for base := from; ; base = above(base) {
-			if where := joinPath(base, nodeModules+"/"+name); p.find(where) != nil {
+			where := joinPath(base, nodeModules+"/"+name)
+			if l := p.find(where); l != nil && l.link {
+				return path.Clean(l.target) // in a store
+			} else if l != nil {
 				return where
 			}
 			if base == "" {
