@@ -285,7 +285,7 @@ type cyclonedxEditor struct {
 	*editor
 	r        *Report
 	o        TextOptions
-	subjects map[string][]told
+	subjects subjects
 	found    []cyclonedxComponent
 	depth    int
 }
@@ -294,6 +294,7 @@ type cyclonedxEditor struct {
 type cyclonedxComponent struct {
 	extent
 	key, purl              string
+	signed                 int // where its signature stands, -1 for none
 	properties, references *entries
 }
 
@@ -344,9 +345,16 @@ func (c *cyclonedxEditor) document() error {
 	}
 	for i := range c.found {
 		f := &c.found[i]
+		c.subjects.claim(f.key, c.src[f.start:f.end], f.purls()...)
+	}
+	for i := range c.found {
+		f := &c.found[i]
 		s, err := c.told(f)
 		if err != nil {
 			return err
+		}
+		if f.signed >= 0 && s != (told{}) {
+			return c.errorf(f.signed, "the component %.200q is signed, and the signature would not hold for what is added", f.key)
 		}
 		c.set(f.extent, "externalReferences", f.references, referenceList(s.references(), version))
 		c.set(f.extent, "properties", f.properties, propertyList(s.properties()))
@@ -373,19 +381,23 @@ func (c *cyclonedxEditor) count(top extent, at stretch) {
 // maxNesting bounds components within components.
 const maxNesting = 256
 
+func (f *cyclonedxComponent) purls() []string {
+	if f.purl == "" {
+		return nil
+	}
+	return []string{f.purl}
+}
+
 // told is what the report says of a component.
 func (c *cyclonedxEditor) told(f *cyclonedxComponent) (told, error) {
-	var purls []string
-	if f.purl != "" {
-		purls = append(purls, f.purl)
-	}
-	switch s := of(c.subjects, f.key, purls...); len(s) {
-	case 0:
+	found, clear := c.subjects.of(f.key, f.purls()...)
+	switch {
+	case len(found) > 1 || !clear:
+		return told{}, c.errorf(f.start, "several components are called %.200q, so it cannot be told what was found of which", f.key)
+	case len(found) == 0:
 		return told{}, nil
-	case 1:
-		return s[0], nil
 	}
-	return told{}, c.errorf(f.start, "several components are called %.200q, so it cannot be told what was found of which", f.key)
+	return found[0], nil
 }
 
 // components reads a list of components and, within them, theirs.
@@ -401,7 +413,7 @@ func (c *cyclonedxEditor) components() error {
 func (c *cyclonedxEditor) component() error {
 	var f cyclonedxComponent
 	var ref, group, name, version string
-	signed := -1
+	f.signed = -1
 	var err error
 	f.extent, err = c.object("a component", func(member string) (err error) {
 		switch member {
@@ -422,7 +434,7 @@ func (c *cyclonedxEditor) component() error {
 		case "components":
 			err = c.components()
 		case "signature":
-			signed = c.at()
+			f.signed = c.at()
 			_, err = c.value()
 		default:
 			_, err = c.value()
@@ -433,16 +445,10 @@ func (c *cyclonedxEditor) component() error {
 		return err
 	}
 	f.key = key(ref, f.purl, group, name, version)
-	if len(c.subjects[f.key]) == 0 && !f.properties.any() && !f.references.any() {
+	if c.subjects[f.key] == nil && !f.properties.any() && !f.references.any() {
 		return nil // a document can hold far more of these than of what was found
 	}
 	c.found = append(c.found, f)
-	if signed < 0 {
-		return nil
-	}
-	if s, err := c.told(&f); err != nil || s != (told{}) {
-		return c.errorf(signed, "the component %.200q is signed, and the signature would not hold for what is added", f.key)
-	}
 	return nil
 }
 

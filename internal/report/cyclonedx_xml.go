@@ -70,7 +70,7 @@ type xmlEditor struct {
 	*editor  // its file, source and edits
 	r        *Report
 	o        TextOptions
-	subjects map[string][]told
+	subjects subjects
 	prefix   string // of CycloneDX's names, with its colon
 	unit     string // one step of indentation
 	opened   map[*element][]byte
@@ -190,14 +190,18 @@ func (x *xmlEditor) document(root *element) error {
 		x.replace(stretch{at, at + len(old)}, []byte(cyclonedxNamespace+"1.3"))
 		version = "1.3"
 	}
-	if err := x.components(root, version, 0); err != nil {
-		return err
-	}
+	parents := []*element{root}
 	if metadata := root.child("metadata"); metadata != nil {
 		if about := metadata.child("component"); about != nil {
-			if err := x.components(about, version, 0); err != nil {
-				return err
-			}
+			parents = append(parents, about)
+		}
+	}
+	for _, parent := range parents {
+		x.claim(parent)
+	}
+	for _, parent := range parents {
+		if err := x.components(parent, version, 0); err != nil {
+			return err
 		}
 	}
 	x.describe(root, version)
@@ -206,6 +210,31 @@ func (x *xmlEditor) document(root *element) error {
 		x.count(root)
 	}
 	return nil
+}
+
+// identity is what a component is called, and its package URLs.
+func (e *element) identity() (name string, purls []string) {
+	purl := e.textOf("purl")
+	if purl != "" {
+		purls = []string{purl}
+	}
+	return key(e.attribute("bom-ref"), purl, e.textOf("group"), e.textOf("name"), e.textOf("version")), purls
+}
+
+// claim notes the components that components looks at.
+func (x *xmlEditor) claim(parent *element) {
+	list := parent.child("components")
+	if list == nil {
+		return
+	}
+	for _, c := range list.children {
+		if c.name.Local != "component" || c.name.Space != parent.name.Space {
+			continue
+		}
+		name, purls := c.identity()
+		x.subjects.claim(name, x.src[c.start:c.end], purls...)
+		x.claim(c)
+	}
 }
 
 func (x *xmlEditor) components(parent *element, version string, depth int) error {
@@ -220,18 +249,14 @@ func (x *xmlEditor) components(parent *element, version string, depth int) error
 		if c.name.Local != "component" || c.name.Space != parent.name.Space {
 			continue
 		}
-		name := key(c.attribute("bom-ref"), c.textOf("purl"), c.textOf("group"), c.textOf("name"), c.textOf("version"))
-		var purls []string
-		if purl := c.textOf("purl"); purl != "" {
-			purls = append(purls, purl)
+		name, purls := c.identity()
+		found, clear := x.subjects.of(name, purls...)
+		if len(found) > 1 || !clear {
+			return x.errorf(c.start, "several components are called %.200q, so it cannot be told what was found of which", name)
 		}
 		var s told
-		switch found := of(x.subjects, name, purls...); len(found) {
-		case 0:
-		case 1:
+		if len(found) == 1 {
 			s = found[0]
-		default:
-			return x.errorf(c.start, "several components are called %.200q, so it cannot be told what was found of which", name)
 		}
 		var references, properties []xmlNode
 		for _, r := range referenceList(s.references(), version) {

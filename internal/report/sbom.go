@@ -1,6 +1,7 @@
 package report
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha1"
 	"encoding/hex"
@@ -409,51 +410,126 @@ func (s told) references() []reference {
 	return s.pkg.references()
 }
 
-// subjects tells by identifier what the report says of the components of a project. One identifier may stand for
-// several.
-func (r *Report) subjects(p *Project) map[string][]told {
-	out := make(map[string][]told, len(p.Nodes))
+// subjects tells by identifier what the report says of the components of a project, and which components of the
+// document have it. One identifier may stand for several.
+type subjects map[string]*called
+
+// A called is what one identifier stands for.
+type called struct {
+	packages map[npm.ID][]told   // what is said of each, distinct
+	versions map[string][]npm.ID // by name
+	order    []npm.ID            // of packages, as the report has them
+	others   []told
+
+	// Of the document: components that are not written alike share the identifier, and which of its packages are those of
+	// several such.
+	first   []byte
+	shared  bool
+	claimed map[npm.ID][]byte
+	twice   map[npm.ID]bool
+}
+
+// maxDistinct bounds how many things that are said of one component are told apart; more than one is too many already
+// but where an SPDX package has several package URLs.
+const maxDistinct = 16
+
+func (r *Report) subjects(p *Project) subjects {
+	out := make(subjects, len(p.Nodes))
+	add := func(list []told, s told) []told {
+		if len(list) == maxDistinct || slices.ContainsFunc(list, func(t told) bool { return t == s || slices.Equal(t.properties(), s.properties()) }) {
+			return list
+		}
+		return append(list, s)
+	}
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
+		var s told
 		switch {
 		case n.Package >= 0 && n.Package < len(r.Packages):
-			out[n.Path] = append(out[n.Path], told{pkg: &r.Packages[n.Package]})
+			s.pkg = &r.Packages[n.Package]
 		case n.Other >= 0 && n.Other < len(r.Others):
-			out[n.Path] = append(out[n.Path], told{other: &r.Others[n.Other]})
+			s.other = &r.Others[n.Other]
+		default:
+			continue
 		}
+		c := out[n.Path]
+		if c == nil {
+			c = &called{packages: map[npm.ID][]told{}, versions: map[string][]npm.ID{}, claimed: map[npm.ID][]byte{}, twice: map[npm.ID]bool{}}
+			out[n.Path] = c
+		}
+		if s.pkg == nil {
+			c.others = add(c.others, s)
+			continue
+		}
+		id := npm.ID{Name: s.pkg.Name, Version: s.pkg.Version}
+		if c.packages[id] == nil {
+			c.order = append(c.order, id)
+			c.versions[id.Name] = append(c.versions[id.Name], id)
+		}
+		c.packages[id] = add(c.packages[id], s)
 	}
 	return out
 }
 
-// of returns what is said of a component that has an identifier and package URLs, nothing where they are those of
-// another package: a document in which one identifier stands for two components must not lend one of them the
-// other's provenance. Of two that say the same it returns one.
-func of(subjects map[string][]told, id string, purls ...string) []told {
-	var packages, others []told
-	for _, s := range subjects[id] {
-		switch {
-		case s.pkg == nil:
-			others = append(others, s)
-		case len(purls) == 0 || slices.ContainsFunc(purls, s.pkg.is):
-			packages = append(packages, s)
+// claim notes a component of the document: its identifier, how it is written, its package URLs. Each has to be noted before
+// the first is asked for.
+func (s subjects) claim(id string, raw []byte, purls ...string) {
+	c := s[id]
+	if c == nil {
+		return
+	}
+	if c.first == nil {
+		c.first = raw
+	} else if !bytes.Equal(c.first, raw) {
+		c.shared = true
+	}
+	for _, purl := range purls {
+		parts, err := npm.ParsePURLParts(purl)
+		if err != nil {
+			continue
+		}
+		if was, ok := c.claimed[parts.ID]; !ok {
+			c.claimed[parts.ID] = raw
+		} else if !bytes.Equal(was, raw) {
+			c.twice[parts.ID] = true
 		}
 	}
-	if packages == nil {
-		packages = others
-	}
-	distinct := packages[:0]
-	for _, s := range packages {
-		if !slices.ContainsFunc(distinct, func(t told) bool { return t == s || slices.Equal(t.properties(), s.properties()) }) {
-			distinct = append(distinct, s)
-		}
-	}
-	return distinct
 }
 
-// is reports whether a package URL is the package's; one without a version may be any version's.
-func (p *Package) is(purl string) bool {
-	parts, err := npm.ParsePURLParts(purl)
-	return err == nil && parts.ID.Name == p.Name && (parts.ID.Version == "" || parts.ID.Version == p.Version)
+// of returns what is said of a component that has an identifier and package URLs, nothing where they are those of
+// another package: a document in which one identifier stands for two components must not lend one of them the
+// other's provenance. Of two things that say the same it returns one. It is not clear which of them is meant where two
+// components have the same identifier and package, and are yet two, as by their hashes.
+func (s subjects) of(id string, purls ...string) (found []told, clear bool) {
+	c := s[id]
+	if c == nil {
+		return nil, true
+	}
+	var ids []npm.ID
+	if len(purls) == 0 && !c.shared {
+		ids = c.order
+	}
+	for _, purl := range purls {
+		parts, err := npm.ParsePURLParts(purl)
+		switch {
+		case err != nil:
+		case parts.ID.Version != "":
+			if !slices.Contains(ids, parts.ID) {
+				ids = append(ids, parts.ID)
+			}
+		case !c.shared: // it may be any version's
+			ids = append(ids, c.versions[parts.ID.Name]...)
+		}
+	}
+	clear = true
+	for _, id := range ids {
+		found = append(found, c.packages[id]...)
+		clear = clear && !(c.twice[id] && c.packages[id] != nil)
+	}
+	if found == nil {
+		found = c.others
+	}
+	return found, clear
 }
 
 // key is what stands for a component that has no identifier: its package URL, else its name and version.

@@ -245,7 +245,7 @@ type spdxEditor struct {
 	*editor
 	r        *Report
 	o        TextOptions
-	subjects map[string][]told
+	subjects subjects
 	found    []spdxFound
 	seen     map[string]int // how many packages have an identifier
 }
@@ -254,7 +254,7 @@ type spdxEditor struct {
 type spdxFound struct {
 	extent
 	id                      string
-	purls                   []string // of npm
+	purls                   []string
 	references, annotations *entries
 }
 
@@ -324,8 +324,12 @@ func (e *spdxEditor) document() error {
 	at := spdxTime(e.o.Documents.Time, created)
 	for i := range e.found {
 		f := &e.found[i]
-		found := of(e.subjects, f.id, f.purls...)
-		if len(found) > 1 && e.seen[f.id] > 1 {
+		e.subjects.claim(f.id, e.src[f.start:f.end], f.purls...)
+	}
+	for i := range e.found {
+		f := &e.found[i]
+		found, clear := e.subjects.of(f.id, f.purls...)
+		if !clear || len(found) > 1 && e.seen[f.id] > 1 {
 			return e.errorf(f.start, "several packages have the SPDXID %.200q, so it cannot be told what was found of which", f.id)
 		}
 		var references, notes []any
@@ -362,7 +366,7 @@ func (e *spdxEditor) pkg() error {
 			f.annotations, err = e.entries(name, assayAnnotation)
 		case "externalRefs":
 			f.references, err = e.entries(name, func(raw []byte) bool {
-				if purl := textMember(raw, "referenceLocator"); textMember(raw, "referenceType") == "purl" && strings.HasPrefix(purl, "pkg:npm/") {
+				if purl := textMember(raw, "referenceLocator"); textMember(raw, "referenceType") == "purl" {
 					f.purls = append(f.purls, purl)
 				}
 				return assaySPDXReference(raw)
@@ -375,7 +379,7 @@ func (e *spdxEditor) pkg() error {
 	if err != nil {
 		return err
 	}
-	if len(e.subjects[f.id]) == 0 && !f.references.any() && !f.annotations.any() {
+	if e.subjects[f.id] == nil && !f.references.any() && !f.annotations.any() {
 		return nil // a document can hold far more of these than of what was found
 	}
 	e.seen[f.id]++
