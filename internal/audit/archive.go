@@ -107,8 +107,12 @@ func (q *Request) Encode() ([]byte, error) {
 	return append(b, '\n'), err
 }
 
-// maxArchiveNotes bounds the notes that a report takes over.
-const maxArchiveNotes = 10_000
+// Bounds of a request: of the notes that a report takes over, and of what is listed, where each line of a few bytes gets a row
+// of a report that takes thousands.
+const (
+	maxArchiveNotes  = 10_000
+	maxArchiveListed = 250_000
+)
 
 // DecodeRequest reads what Encode wrote.
 func DecodeRequest(data []byte) (*Request, error) {
@@ -119,6 +123,8 @@ func DecodeRequest(data []byte) (*Request, error) {
 	switch {
 	case q.Schema != RequestSchema:
 		return nil, fmt.Errorf("reading the request: schema %q is not known", q.Schema)
+	case len(q.Targets)+len(q.Others) > maxArchiveListed:
+		return nil, fmt.Errorf("reading the request: more than %d packages", maxArchiveListed)
 	case len(q.Notes)+len(q.ProjectNotes) > maxArchiveNotes:
 		return nil, fmt.Errorf("reading the request: more than %d notes", maxArchiveNotes)
 	}

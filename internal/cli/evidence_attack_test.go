@@ -209,3 +209,31 @@ func TestStrippedArchive(t *testing.T) {
 		t.Errorf("%s: %s", p.Verdict, rows(p))
 	}
 }
+
+// TestLongRequest: a list of packages takes no more memory than its archive could be worth. An archive of some hundred
+// kilobytes would else unpack to millions of names, each of which gets a row of the report.
+func TestLongRequest(t *testing.T) {
+	w := evidenceWorld(t)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
+	whole := w.read("evidence.tar.gz")
+	w.elsewhere("trusted_root.json", "keys.json")
+	const target = `{"name":"plain","version":"1.0.0"}`
+	for name, list := range map[string]string{
+		"targets": `{"schema":"assay/request/v1","targets":[` + strings.Repeat(target+",", 300_000) + target + `],"others":[],"notes":[],"project_notes":[],"policy":""}`,
+		"others":  `{"schema":"assay/request/v1","targets":[],"others":[` + strings.Repeat(`{"source":"x"},`, 300_000) + `{"source":"x"}],"notes":[],"project_notes":[],"policy":""}`,
+		"names":   `{"schema":"assay/request/v1","targets":[{"name":"plain","version":"1.0.0","path":[` + strings.Repeat(`"",`, 24<<20) + `""]}],"others":[],"notes":[],"project_notes":[],"policy":""}`,
+	} {
+		o := unpackEvidence(t, whole)
+		for digest, body := range o.pieces {
+			if bytes.HasPrefix(body, []byte(`{"schema":"assay/request/`)) {
+				o.set(digest, []byte(list))
+				break
+			}
+		}
+		w.write("evidence.tar.gz", o.pack())
+		r := w.run(w.flags("audit", "--evidence", "evidence.tar.gz")...)
+		if r.code != 3 || !strings.Contains(r.stderr, "evidence.tar.gz") || !strings.Contains(r.stderr, "more than") {
+			t.Errorf("%s: exit %d: %.500s", name, r.code, r.stderr)
+		}
+	}
+}

@@ -315,11 +315,11 @@ func (r *replayed) compare(env Environment, rep *report.Report, f *auditFlags, o
 	if r.audit == nil {
 		return
 	}
-	var b bytes.Buffer
-	if err := report.WriteJSON(&b, rep); err != nil {
+	same := &matching{rest: r.audit.Report}
+	if err := report.WriteJSON(same, rep); err != nil && !errors.Is(err, errDiffers) {
 		return
 	}
-	if bytes.Equal(b.Bytes(), r.audit.Report) {
+	if !same.differs && len(same.rest) == 0 {
 		tell(env, "assay: ", "the JSON report is, byte for byte, the one that the archive holds")
 		return
 	}
@@ -336,6 +336,23 @@ func (r *replayed) compare(env Environment, rep *report.Report, f *auditFlags, o
 		why = "the export did not look at installed files as this run does"
 	}
 	tell(env, "assay: ", "the JSON report is another than the one that the archive holds: "+why)
+}
+
+// A matching compares what is written to it with what is to be written, and takes no more once it differs.
+type matching struct {
+	rest    []byte
+	differs bool
+}
+
+var errDiffers = errors.New("it is another")
+
+func (m *matching) Write(p []byte) (int, error) {
+	if m.differs || !bytes.HasPrefix(m.rest, p) {
+		m.differs = true
+		return 0, errDiffers
+	}
+	m.rest = m.rest[len(p):]
+	return len(p), nil
 }
 
 func sorted(list []string) []string {

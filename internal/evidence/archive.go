@@ -25,7 +25,7 @@ const ReasonNotInArchive = "not-in-archive"
 // Bounds of an archive, well above what any real one has.
 const (
 	maxArchive       = 8 << 30   // bytes, compressed or not
-	maxIndex         = 64 << 20  // bytes of the index
+	maxIndex         = 64 << 20  // bytes of the index, and of a request
 	maxPiece         = 256 << 20 // bytes of one piece; the largest answer that is asked of a registry
 	maxPieces        = 1 << 20
 	maxArchiveRatio  = 300 // of what is unpacked to what was read for it, beyond archiveGrace
@@ -477,6 +477,9 @@ func (e archivedEarlier) Check() error {
 func (a archivedAudit) Check() error {
 	if len(a.Subjects) > maxPieces {
 		return errors.New("too many subjects")
+	}
+	if a.Request.Size > maxIndex { // it is read into memory as a whole, as the index is
+		return fmt.Errorf("a request of more than %d bytes", maxIndex)
 	}
 	return errors.Join(checkText(a.Settings.PolicySHA256), a.Request.Check(), a.Report.Check())
 }

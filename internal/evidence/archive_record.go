@@ -302,6 +302,9 @@ func (a *Archive) AddAudit(audit ArchivedAudit) error {
 		return err
 	}
 	added := archivedAudit{audit.Subjects, audit.Settings, request, report}
+	if err := added.Check(); err != nil {
+		return fmt.Errorf("recording the audit: %w", err)
+	}
 	x := &a.index
 	if !slices.ContainsFunc(x.Audits, func(o archivedAudit) bool { return o.compare(added) == 0 }) {
 		x.Audits = append(x.Audits, added)
