@@ -286,6 +286,9 @@ func (x *archiveIndex) check() error {
 		!slices.IsSortedFunc(x.Audits, before(archivedAudit.compare)) {
 		return errors.New("an entry stands twice, or not in its place")
 	}
+	if at := x.latest(); at.After(x.At) {
+		return fmt.Errorf("an answer is of %s, which is later than the archive", at.Format(time.RFC3339))
+	}
 	return errors.Join(checkText(x.Tool), x.Trust.check())
 }
 

@@ -20,12 +20,15 @@ func MergeArchives(trust func(a, b ArchivedTrust) (ArchivedTrust, error), archiv
 	if len(archives) == 0 {
 		return nil, errors.New("there is nothing to merge")
 	}
-	m := &merger{Archive: &Archive{pieces: newPieces()}}
+	m := &merger{Archive: &Archive{pieces: newPieces()}, own: map[subject]map[sum]bool{}}
 	defer func() {
 		if err != nil {
 			m.Close()
 		}
 	}()
+	for _, a := range archives {
+		m.owns(a)
+	}
 	var chosen ArchivedTrust
 	for i, a := range archives {
 		t, err := a.Trust()
@@ -60,6 +63,9 @@ func (t ArchivedTrust) equal(o ArchivedTrust) bool {
 
 type merger struct {
 	*Archive
+	// What each of the archives had as its current answer: it is kept before what an archive only says was served once,
+	// of which anybody can write down as much as there is room for.
+	own map[subject]map[sum]bool
 	err error
 }
 
@@ -72,6 +78,22 @@ func (m *merger) piece(b []byte) *pieceRef {
 		m.err = err
 	}
 	return &p
+}
+
+// owns notes what an archive has as current answers.
+func (m *merger) owns(a *Archive) {
+	for i := range a.index.Packages {
+		p := &a.index.Packages[i]
+		about := subject{p.Registry, p.Name, p.Version}
+		if m.own[about] == nil {
+			m.own[about] = map[sum]bool{}
+		}
+		for _, piece := range []*pieceRef{p.Document.Body, p.Attestations.Body} {
+			if piece != nil {
+				m.own[about][sumOf(*piece)] = true
+			}
+		}
+	}
 }
 
 // add takes in another archive, its trust aside.
@@ -169,30 +191,16 @@ func (m *merger) mergePackage(a, b archivedPackage) archivedPackage {
 	if a.Document.State == b.Document.State && samePiece(a.Document.Body, b.Document.Body) {
 		out.Attestations = newest(a.Attestations, b.Attestations)
 	}
-	out.Tarballs = mergeList(a.Tarballs, b.Tarballs, archivedTarball.compare, func(s, t archivedTarball) archivedTarball {
-		rank := func(t archivedTarball) int {
-			switch {
-			case t.Reason != "":
-				return 0
-			case t.Files == nil:
-				return 1
-			}
-			return 2
-		}
-		if cmp.Or(cmp.Compare(rank(s), rank(t)), compareEncoded(s, t)) < 0 {
-			return t
-		}
-		return s
-	})
+	out.Tarballs = mergeList(a.Tarballs, b.Tarballs, archivedTarball.compare, mergeTarball)
+	about := subject{out.Registry, out.Name, out.Version}
 	current := m.pairOf(archivedEarlier{Document: out.Document.Body, Attestations: out.Attestations.Body})
 	var pairs []pair
 	for _, p := range []*archivedPackage{&a, &b} {
-		own := archivedEarlier{Document: p.Document.Body, Attestations: p.Attestations.Body, At: p.Document.At}
-		if p.Attestations.At.After(own.At) {
-			own.At = p.Attestations.At
-		}
-		for _, e := range append([]archivedEarlier{own}, p.Earlier...) {
+		for _, e := range append([]archivedEarlier{p.current()}, p.Earlier...) {
 			if q := m.pairOf(e).without(current); q.rank() > 0 {
+				if m.own[about][q.bytes()] {
+					q.traits |= held
+				}
 				pairs = append(pairs, q)
 			}
 		}
@@ -203,6 +211,50 @@ func (m *merger) mergePackage(a, b archivedPackage) archivedPackage {
 		out.Earlier = append(out.Earlier, e)
 	}
 	return out
+}
+
+// current is what the package was served together.
+func (p *archivedPackage) current() archivedEarlier {
+	own := archivedEarlier{Document: p.Document.Body, Attestations: p.Attestations.Body, At: p.Document.At}
+	if p.Attestations.At.After(own.At) {
+		own.At = p.Attestations.At
+	}
+	return own
+}
+
+// mergeTarball makes one of two words on the bytes under one address. Neither is the newer, so where they contradict each
+// other nothing is known.
+func mergeTarball(s, t archivedTarball) archivedTarball {
+	contradicted := archivedTarball{URL: s.URL, Reason: ReasonNotInArchive, Detail: "archives that were merged have different bytes under this address"}
+	rank := func(t archivedTarball) int {
+		switch {
+		case t == contradicted:
+			return 3
+		case t.Reason != "":
+			return 0
+		case t.Files == nil:
+			return 1
+		}
+		return 2
+	}
+	if s.Reason == "" && t.Reason == "" && s.contradicts(t) {
+		return contradicted
+	}
+	if cmp.Or(cmp.Compare(rank(s), rank(t)), compareEncoded(s, t)) < 0 {
+		return t
+	}
+	return s
+}
+
+// contradicts reports whether two tarballs that were read are not the same. That one was read more of is no difference.
+func (a *archivedTarball) contradicts(b archivedTarball) bool {
+	for i, d := range a.digests() {
+		if other := *b.digests()[i]; *d != "" && other != "" && *d != other {
+			return true
+		}
+	}
+	return a.Size != b.Size || a.Problem != b.Problem || a.Gyp != b.Gyp || !samePiece(a.Manifest, b.Manifest) ||
+		a.Files != nil && b.Files != nil && *a.Files != *b.Files
 }
 
 // pairOf is what an index entry of the cache would hold of an earlier answer.

@@ -51,7 +51,9 @@ const (
 	announces traits = 1 << iota // a version document with dist.attestations
 	signed                       // a version document with dist.signatures
 	adopted                      // bytes taken from an entry whose MAC did not verify
-	allTraits = announces | signed | adopted
+	allTraits        = announces | signed | adopted
+
+	held traits = 1 << 7 // while archives are merged: one of them had it as its current answer; never written
 )
 
 // A keptTarball is what reading a tarball showed. It is believed only in an authenticated entry: the
@@ -90,7 +92,15 @@ func (p pair) rank() int {
 
 // class is what comes before time when pairs are compared: first what this machine saw itself (somebody
 // else's pairs must not push it out of a short list), then what could prove more.
-func (p pair) class() int { return int(p.traits&adopted)<<8 - p.rank() }
+func (p pair) class() int { return int(p.traits&adopted)<<8 - int(p.traits&held) - p.rank() }
+
+// bytes are what a pair is of: its attestations, else its document.
+func (p pair) bytes() sum {
+	if p.attestations != (sum{}) {
+		return p.attestations
+	}
+	return p.document
+}
 
 // compare orders by class, then the newer first.
 func (p pair) compare(q pair) int {
