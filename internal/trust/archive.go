@@ -169,7 +169,15 @@ func newerArchived(a, b *Archived, starts [][]byte) (*Archived, error) {
 			return nil, fmt.Errorf("the archives start from different trust, and which is the newer cannot be told: %w", err)
 		}
 		if t.Metadata == nil {
-			continue // what a program carries is older than what TUF said
+			// What a program carries is older than what TUF said, unless that is the metadata of a time before.
+			if Embedded(t.RootJSON, t.KeysJSON) {
+				v, err := rootVersion(starts[len(starts)-1])
+				if err != nil {
+					return nil, err
+				}
+				versions[i] = []int64{v}
+			}
+			continue
 		}
 		v, err := verifyMetadata(t.Metadata, starts)
 		if err != nil {

@@ -128,6 +128,32 @@ func TestNewerArchived(t *testing.T) {
 	}
 }
 
+// TestNewerThanEmbedded: old metadata that somebody kept is not newer than what this program carries.
+func TestNewerThanEmbedded(t *testing.T) {
+	w := newWorld(t)
+	w.publish(t, 1)
+	old := w.load(t).Archived()
+	starts := [][]byte{w.Root(1)}
+	carried := &Archived{
+		RootJSON: embeddedFile("trusted_root.json"), RootSource: Source{Origin: OriginEmbedded},
+		KeysJSON: embeddedFile("keys.json"), KeysSource: Source{Origin: OriginEmbedded},
+	}
+	for _, pair := range [][2]*Archived{{old, carried}, {carried, old}} {
+		if got, err := newerArchived(pair[0], pair[1], starts); err != nil || got != old {
+			t.Errorf("what TUF said under the root that the program starts from is not the newer: %v", err)
+		}
+	}
+	if err := w.RotateRoot(); err != nil {
+		t.Fatal(err)
+	}
+	starts = append(starts, w.Root(2))
+	for _, pair := range [][2]*Archived{{old, carried}, {carried, old}} {
+		if got, err := newerArchived(pair[0], pair[1], starts); err != nil || got != carried {
+			t.Errorf("what TUF said under an earlier root is the newer: %v", err)
+		}
+	}
+}
+
 // TestCorpusArchive: Sigstore's real metadata vouches for the real files in an archive, and no damaged one does.
 func TestCorpusArchive(t *testing.T) {
 	real := func() *Archived {
