@@ -133,7 +133,7 @@ func (p *printer) paragraph(limit, first int, lead []span, rest int, text []span
 	}
 	begin, space := first, false // a line holds nothing yet while column is begin
 	if len(lead) > 0 {
-		begin = rest
+		begin = min(rest, column)
 	}
 	for _, w := range words(text) {
 		if w.space {
