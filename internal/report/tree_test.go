@@ -382,3 +382,42 @@ func TestWhyUnknown(t *testing.T) {
 		}
 	}
 }
+
+// The name of a project may be shorter than what its lines hang by.
+func TestTreeShortName(t *testing.T) {
+	for _, name := range []string{"a", "ab", "abc"} {
+		r := grown()
+		r.Projects[0].Name, r.Projects[0].Version = name, ""
+		for _, width := range []int{0, 80} {
+			var out bytes.Buffer
+			if err := WriteTree(&out, r, TextOptions{Width: width}); err != nil {
+				t.Fatal(err)
+			}
+			if want := "\n" + name + " (package-lock.json)\n"; !strings.Contains(out.String(), want) {
+				t.Errorf("width %d: no %q in\n%s", width, want, &out)
+			}
+		}
+	}
+}
+
+// A store holds a package under its own name only; who asks for it may call it otherwise.
+func TestWhyAlias(t *testing.T) {
+	r := New()
+	r.Packages = []Package{pkg("real@1.0.0", verify.Signed, policy.Warn)}
+	r.Projects = []Project{{Name: "app", Nodes: []Node{
+		{Name: "app", Package: -1, Other: -1, Edges: []Edge{{Name: "alias", Spec: "npm:real@1.0.0", Kind: "prod", To: 1}, {Name: "gone", Kind: "prod", To: -1}}},
+		{Name: "real", Path: "real@1.0.0", Package: 0, Other: -1},
+	}}}
+	r.Sum()
+	var out bytes.Buffer
+	if err := WriteWhy(&out, r, "alias", TextOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := "app > real@1.0.0 (asked for as npm:real@1.0.0)"; !strings.Contains(out.String(), want) {
+		t.Errorf("no %q in\n%s", want, &out)
+	}
+	var unknown *UnknownNameError
+	if err := WriteWhy(io.Discard, r, "gone", TextOptions{}); !errors.As(err, &unknown) {
+		t.Errorf("what is asked for and not there: %v", err)
+	}
+}

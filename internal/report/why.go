@@ -31,7 +31,7 @@ func (e *UnknownNameError) Error() string {
 
 // WriteWhy writes why what is called name is there: for each package and other dependency of that name what is
 // known of it, what is decided, and the ways from the project to it, shortest first: ten of them, with o.Verbose
-// a hundred. The name is that of the package or the one it is installed under; "name@version" narrows it down.
+// a hundred. The name is that of the package, or the one it is installed under or asked for as; "name@version" narrows it down.
 // It returns an [UnknownNameError] where nothing has that name, else the error of w.
 func WriteWhy(w io.Writer, r *Report, name string, o TextOptions) error {
 	a := newAuditText(w, r, o)
@@ -69,8 +69,17 @@ func (y *whyText) find() []*entry {
 	}
 	for i := range y.r.Projects {
 		for j := range y.r.Projects[i].Nodes {
-			if n := &y.r.Projects[i].Nodes[j]; n.Name == y.want && y.entry(n) != nil {
+			n := &y.r.Projects[i].Nodes[j]
+			if n.Name == y.want && y.entry(n) != nil {
 				known[y.entry(n)] = true
+			}
+			// A store, as pnpm's, holds a package under its own name, whatever it is asked for as.
+			for _, e := range n.Edges {
+				if e.Name == y.want && e.To >= 0 && e.To < len(y.r.Projects[i].Nodes) {
+					if found := y.entry(&y.r.Projects[i].Nodes[e.To]); found != nil {
+						known[found] = true
+					}
+				}
 			}
 		}
 	}
