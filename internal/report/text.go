@@ -220,9 +220,13 @@ func (a *auditText) names(indent int, group []*entry) {
 	if len(group) > maxNames && !a.o.Verbose {
 		shown = group[:maxNames]
 	}
-	if group[0].built != "" {
+	if slices.ContainsFunc(shown, func(e *entry) bool { return e.built != "" }) {
 		for _, e := range shown {
-			a.line(indent, indent+2, t(e.spec+" built from "+e.built))
+			s := e.spec
+			if e.built != "" {
+				s += " built from " + e.built
+			}
+			a.line(indent, indent+2, t(s))
 		}
 		if n := len(group) - len(shown); n > 0 {
 			a.line(indent, indent, t("and "+count(n)+" more (-v lists all)"))

@@ -439,3 +439,23 @@ func TestLineWraps(t *testing.T) {
 }
 
 func t1(text string) span { return span{text, plain} }
+
+// A warning that packages with and without provenance share says of those who built them, and of the others nothing.
+func TestTextNamesWithoutPublisher(t *testing.T) {
+	r := New()
+	known := from(pkg("built@1.0.0", verify.Provenance, policy.Warn), "acme/built", "refs/heads/main")
+	for _, p := range []Package{known, pkg("signed@1.0.0", verify.Signed, policy.Warn)} {
+		p.Findings = []policy.Finding{{Rule: "unbound", Level: policy.Warn, Message: "nothing ties it to bytes"}}
+		r.Packages = append(r.Packages, p)
+	}
+	r.Sum()
+	var out bytes.Buffer
+	if err := WriteText(&out, r, TextOptions{Subject: subject}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"      built@1.0.0 built from https://github.com/acme/built@", "      signed@1.0.0\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
