@@ -273,6 +273,19 @@ process.stdout.write(JSON.stringify(JSON.parse(readFileSync(0, 'utf8')).map(text
 	}
 }
 
+// What is quoted in sentences of this program stands as code, without the quotes.
+func TestProseQuotes(t *testing.T) {
+	for in, want := range map[string]string{
+		"correct `repository` in package.json.": "correct `repository` in `package.json`.",
+		"(`a-b`), `c`":                          "(`a-b`), `c`",
+		"`` ` a`b `a`b`":                        "`\\u{60}\\u{60}` `\\u{60}` `a\\u{60}b` `a\\u{60}b`",
+	} {
+		if got := prose(in); got != want {
+			t.Errorf("prose(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestPlainWord(t *testing.T) {
 	for w, want := range map[string]bool{
 		"word": true, "Word.": true, "(word),": true, "don't": true, "one-sided": true, "1,204": true, "12": true, "sha512": true, `"word"`: true, "word?": true,

@@ -384,6 +384,10 @@ func prose(s string) string {
 		if start >= end {
 			start, end = 0, len(w)
 		}
+		if quoted := w[start:end]; len(quoted) > 2 && quoted[0] == '`' && quoted[len(quoted)-1] == '`' {
+			words[i] = w[:start] + code(quoted[1:len(quoted)-1]) + w[end:]
+			continue
+		}
 		if w != "" {
 			words[i] = w[:start] + code(w[start:end]) + w[end:]
 		}
