@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -54,18 +55,29 @@ type Asked struct {
 	Oddity    string   `json:"oddity"`
 }
 
-// Check refuses what names no package.
-func (a Asked) Check() error { return cmp.Or(npm.CheckName(a.Name), npm.CheckVersion(a.Version)) }
+// Check refuses what names no package, and no place.
+func (a Asked) Check() error {
+	return cmp.Or(npm.CheckName(a.Name), npm.CheckVersion(a.Version), checkPlace(a.File, a.Line))
+}
+
+// checkPlace refuses a place that an export does not write: its files are below the directory that it ran in, or named from
+// the root. What reads a report may open the file, or link to it, from wherever its own root is.
+func checkPlace(file string, line int) error {
+	if slices.Contains(strings.Split(file, "/"), "..") || line < 0 || line > math.MaxInt32 {
+		return fmt.Errorf("%.200q, line %d, is no place of a dependency", file, line)
+	}
+	return nil
+}
 
 // An AskedOther is a dependency from no registry.
 type AskedOther struct{ report.Other }
 
-// Check refuses what names no kind of source.
+// Check refuses what names no kind of source, and no place.
 func (o AskedOther) Check() error {
 	if o.Source == "" {
 		return errors.New("a dependency without a source")
 	}
-	return nil
+	return checkPlace(o.File, o.Line)
 }
 
 // An AskedNote is a note of the report.

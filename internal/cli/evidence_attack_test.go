@@ -237,3 +237,28 @@ func TestLongRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestListedPlaces: a list of packages does not make a report name files outside of the project, or lines that there cannot be.
+func TestListedPlaces(t *testing.T) {
+	w := evidenceWorld(t)
+	w.run(w.flags("evidence", "export", "-o", "evidence.tar.gz")...).want(0)
+	whole := w.read("evidence.tar.gz")
+	w.elsewhere("trusted_root.json", "keys.json")
+	for _, change := range [][2]string{
+		{`"file":"package-lock.json"`, `"file":"../../.github/workflows/release.yml"`}, {`"file":"package-lock.json"`, `"file":"a/../../b"`},
+		{`"line":`, `"line":-`}, {`"line":`, `"line":99999999999`},
+	} {
+		o := unpackEvidence(t, whole)
+		for digest, body := range o.pieces {
+			if bytes.HasPrefix(body, []byte(`{"schema":"assay/request/`)) {
+				o.set(digest, bytes.Replace(body, []byte(change[0]), []byte(change[1]), 1))
+				break
+			}
+		}
+		w.write("evidence.tar.gz", o.pack())
+		r := w.run(w.flags("audit", "--evidence", "evidence.tar.gz", "--format", "sarif")...)
+		if r.code != 3 || r.stdout != "" || !strings.Contains(r.stderr, "no place of a dependency") {
+			t.Errorf("%s: exit %d: %.500s", change[1], r.code, r.stderr)
+		}
+	}
+}
