@@ -130,14 +130,16 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	var subjects []string
 	for i, arg := range args {
 		p, err := s.inventory(arg, inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
-		if q := s.listed(err); q != nil && unnamed {
-			targets, others = q.Listed(), listedOthers(q, s.policy)
-			s.notes = append(s.notes, notesOf(q.ProjectNotes)...)
-			subjects = s.replay.audit.Subjects
-			break
+		if unnamed {
+			if q := s.listed(err); q != nil {
+				targets, others = q.Listed(), listedOthers(q, s.policy)
+				s.notes = append(s.notes, notesOf(q.ProjectNotes)...)
+				subjects = s.replay.audit.Subjects
+				break
+			}
 		}
 		if err != nil {
-			return usagef(inventoryHint(err), "%w", err)
+			return usagef(s.inventoryHint(err), "%w", err)
 		}
 		dir := projectDir(env, arg)
 		if err := s.checkAlike(project, dir); err != nil {
@@ -260,20 +262,52 @@ func (s *session) inventory(path string, o inventory.Options) (*inventory.Projec
 }
 
 // inventoryHint is what to do about a project that could not be read.
-func inventoryHint(err error) string {
+func (s *session) inventoryHint(err error) string {
 	const takes = "assay audit PATH takes a directory, a lockfile (" + lockfiles + "), node_modules, an SBOM (CycloneDX, SPDX), or - for package URLs on standard input"
 	var unsupported *inventory.UnsupportedError
 	var missing *inventory.NotFoundError
 	var format *inventory.FormatError
+	var workspace *inventory.WorkspaceError
 	switch {
+	case errors.As(err, &workspace):
+		return "-w takes the name or the directory of a workspace; assay audit --tree shows them"
 	case errors.As(err, &unsupported):
 		return "install it, and audit what that put on disk: assay audit node_modules"
 	case errors.As(err, &missing):
+		if above := s.lockedAbove(missing.Path); above != "" {
+			return above
+		}
 		return "npm install --package-lock-only makes a lockfile; " + takes
 	case errors.As(err, &format):
 		return ""
 	}
 	return takes
+}
+
+// lockedAbove is what to do where a directory may be a workspace: a directory above has the lockfile. "" if none has,
+// up to the top of the git work tree.
+func (s *session) lockedAbove(path string) string {
+	path = s.path(path)
+	for dir := path; ; {
+		if _, err := os.Lstat(filepath.Join(dir, ".git")); err == nil || dir == filepath.Dir(dir) {
+			return ""
+		}
+		dir = filepath.Dir(dir)
+		for name := range strings.SplitSeq(lockfiles, ", ") {
+			if _, err := os.Lstat(filepath.Join(dir, name)); err != nil {
+				continue
+			}
+			member, err := filepath.Rel(dir, path)
+			if err != nil {
+				return ""
+			}
+			root, err := filepath.Rel(s.env.Dir, dir)
+			if err != nil {
+				root = dir
+			}
+			return fmt.Sprintf("there is a %s above; if this is a workspace of it: assay audit %s -w %s", name, filepath.ToSlash(root), filepath.ToSlash(member))
+		}
+	}
 }
 
 // tick lets the bar show that a run goes on, or stands still, until stop is called.

@@ -503,6 +503,10 @@ func TestTrust(t *testing.T) {
 func TestUsage(t *testing.T) {
 	w := newWorld(t)
 	w.write("bun.lockb", nil)
+	w.write("packages/a/package.json", []byte(`{"name": "a"}`))
+	w.write("packages/alone/package.json", []byte(`{"name": "alone"}`))
+	w.write("packages/alone/.git/HEAD", nil)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "plain"}}))
 	for _, tt := range []struct {
 		args string
 		code int
@@ -519,6 +523,9 @@ func TestUsage(t *testing.T) {
 		{"audit --format xml", 2, "format"},
 		{"audit --report json", 2, "FORMAT=FILE"},
 		{"audit --omit everything", 2, "omit"},
+		{"audit -w nowhere", 2, "-w takes the name or the directory of a workspace"},
+		{"audit packages/a", 2, "hint: there is a package-lock.json above; if this is a workspace of it: assay audit . -w packages/a"},
+		{"audit packages/alone", 2, "hint: npm install --package-lock-only"},
 		{"audit --registry ftp://example.com", 2, "registry"},
 		{"audit --trusted-root nowhere.json", 2, "nowhere.json"},
 		{"audit --concurrency 0", 2, "concurrency"},
