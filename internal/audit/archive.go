@@ -225,9 +225,13 @@ func Attested(bundle, sha512 []byte, m *trust.Material, filter policy.Filter, is
 	if out.Publisher == nil {
 		e := &AttestationError{Undecided: true}
 		var rows []string
+		unread := slices.ContainsFunc(out.Checks, func(c verify.Result) bool { return c.ID == "bundle-format" })
 		for _, c := range out.Checks {
-			rows = append(rows, fmt.Sprintf("%s (%s): %s", c.ID, c.Reason, c.Message))
 			e.Undecided = e.Undecided && c.Status != verify.Fail
+			if unread && (c.Reason == "bundle-unreadable" || c.Reason == "statement-unreadable") {
+				continue // they say no more than that
+			}
+			rows = append(rows, fmt.Sprintf("%s (%s): %s", c.ID, c.Reason, c.Message))
 		}
 		e.Detail = "the bundle does not attest this archive: " + strings.Join(rows, "; ")
 		return nil, e
