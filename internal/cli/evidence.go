@@ -18,6 +18,7 @@ import (
 
 	"assay/internal/audit"
 	"assay/internal/evidence"
+	"assay/internal/policy"
 	"assay/internal/report"
 	"assay/internal/trust"
 )
@@ -138,11 +139,32 @@ func (e *exporting) write(ctx context.Context, s *session, f *auditFlags, o audi
 		return printJSON(s.env, sum)
 	}
 	s.tellWritten(sum)
-	fmt.Fprintf(s.env.Stdout, "next: assay audit --offline --evidence %s\n", report.Escape(e.output))
+	s.tellDecided(rep)
+	again := "assay audit --offline --evidence " + report.Escape(e.output)
+	for _, f := range []struct{ name, value string }{{"--trusted-root", s.flags.trustedRoot}, {"--registry-keys", s.flags.keys}} {
+		if f.value != "" { // whoever reads the archive has to name the same bytes
+			again += " " + f.name + " " + report.Escape(f.value)
+		}
+	}
+	fmt.Fprintf(s.env.Stdout, "next: %s\n", again)
 	return nil
 }
 
 func (s *session) tellWritten(sum *evidence.ArchiveSummary) { tellWritten(s.env, sum) }
+
+// tellDecided says that something is denied or could not be told: an archive is written all the same, and with exit code 0.
+func (s *session) tellDecided(rep *report.Report) {
+	counts := map[policy.Decision]int{}
+	for i := range rep.Packages {
+		counts[rep.Packages[i].Decision]++
+	}
+	for i := range rep.Others {
+		counts[rep.Others[i].Decision]++
+	}
+	if deny, open := counts[policy.Decision(policy.Deny)], counts[policy.Decision(policy.Error)]; deny+open > 0 {
+		tell(s.env, "assay: warning: ", fmt.Sprintf("of what was audited, %d denied and %d could not be told; the audit says why", deny, open))
+	}
+}
 
 // tellWritten says what is in an archive that was written, and what could not be had for it.
 func tellWritten(env Environment, sum *evidence.ArchiveSummary) {

@@ -61,7 +61,8 @@ func TestEvidenceReplay(t *testing.T) {
 		t.Run(strings.Join(flags, " "), func(t *testing.T) {
 			w := evidenceWorld(t)
 			exported := w.run(append(w.flags("evidence", "export", "-o", "evidence.tar.gz"), flags...)...)
-			exported.want(0, "5 packages", "1 package something could not be had")
+			exported.want(0, "5 packages", "1 package something could not be had", "2 denied and 1 could not be told",
+				"next: assay audit --offline --evidence evidence.tar.gz --trusted-root trusted_root.json --registry-keys keys.json\n")
 			again := w.run(append(w.flags("evidence", "export", "-o", "again.tar.gz"), flags...)...)
 			again.want(0)
 			one, two := w.read("evidence.tar.gz"), w.read("again.tar.gz")
@@ -372,8 +373,34 @@ func TestAttestedEvidence(t *testing.T) {
 	audit("evidence.tar.gz", "--evidence-repo", "acme/widget").want(1, "subject")
 	for _, broken := range []string{"{}", "", bundle[:len(bundle)/2], strings.Replace(bundle, `"payload":"`, `"payload":"e`, 1)} {
 		w.write("evidence.sigstore.json", []byte(broken))
-		if r := audit("evidence.tar.gz", "--evidence-repo", "acme/widget"); r.code == 0 || r.stdout != "" {
+		if r := audit("evidence.tar.gz", "--evidence-repo", "acme/widget"); r.code == 0 || strings.Contains(r.stderr, "see bundle-format") || r.stdout != "" {
 			t.Errorf("%.30q: exit %d", broken, r.code)
 		}
+	}
+}
+
+// What makes the report another than the archive's is told, installed files among it; a PATH that is named is not replaced.
+func TestEvidenceInstalledOrNot(t *testing.T) {
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "plain"}}))
+	w.write("keys.json", w.RegistryKeys())
+	w.run(w.flags("evidence", "export", "-o", "without.tar.gz")...).want(0)
+	w.run(w.flags("evidence", "export", "-o", "with.tar.gz", "--installed")...)
+	audit := func(args ...string) result {
+		return w.run(w.flags(append([]string{"audit", "--evidence"}, args...)...)...)
+	}
+	tells := func(r result, want string) {
+		t.Helper()
+		if !strings.Contains(r.stderr, want) {
+			t.Errorf("no %q in\n%s", want, r.stderr)
+		}
+	}
+	tells(audit("without.tar.gz", "--installed"), "the export did not look at installed files")
+	tells(audit("with.tar.gz"), "and this run does not (--installed)")
+	w.elsewhere("with.tar.gz", "trusted_root.json", "keys.json")
+	tells(audit("with.tar.gz", "--installed"), "no project that could have them")
+	w.write("empty/.git/HEAD", nil)
+	if r := audit("with.tar.gz", "empty"); r.code != 2 || strings.Contains(r.stderr, "there is no project here") {
+		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 }

@@ -60,6 +60,7 @@ type replayed struct {
 	// Of the one audit that the archive was made for; nil where it was made for several, or for none.
 	audit   *evidence.ArchivedAudit
 	request *audit.Request
+	listed  bool // the packages are those of the request, for want of a project
 
 	mu      sync.Mutex
 	refused error // a registry's own keys were needed, and nothing vouches for them
@@ -169,7 +170,7 @@ func (s *session) admit() error {
 	s.trust, err = own.Admit(root, keys)
 	var refused *trust.ArchiveError
 	if errors.As(err, &refused) {
-		return unknown(fmt.Errorf("%s: %w", r.name, err))
+		return unknown(fmt.Errorf("%s: %w (--trusted-root FILE, --registry-keys FILE)", r.name, err))
 	} else if err != nil {
 		return usagef("", "%w", err)
 	}
@@ -281,6 +282,7 @@ func (s *session) listed(err error) *audit.Request {
 		return nil
 	}
 	q := s.replay.request
+	s.replay.listed = true
 	tell(s.env, "assay: ", fmt.Sprintf("there is no project here: these are the %d packages that %s lists", len(q.Targets), s.replay.name))
 	return q
 }
@@ -332,8 +334,12 @@ func (r *replayed) compare(env Environment, rep *report.Report, f *auditFlags, o
 		why = fmt.Sprintf("the export was of the workspaces %q", was.Workspaces)
 	case was.PolicySHA256 != policySum:
 		why = "another policy"
-	case was.Installed != f.installed:
+	case f.installed && !was.Installed:
 		why = "the export did not look at installed files as this run does"
+	case was.Installed && !f.installed:
+		why = "the export looked at installed files, and this run does not (--installed)"
+	case was.Installed && r.listed:
+		why = "the export looked at installed files, and here is no project that could have them"
 	}
 	tell(env, "assay: ", "the JSON report is another than the one that the archive holds: "+why)
 }
