@@ -445,7 +445,7 @@ func (c *cyclonedxEditor) component() error {
 		return err
 	}
 	f.key = key(ref, f.purl, group, name, version)
-	if c.subjects[f.key] == nil && !f.properties.any() && !f.references.any() {
+	if c.subjects.named[f.key] == nil && !f.properties.any() && !f.references.any() {
 		return nil // a document can hold far more of these than of what was found
 	}
 	c.found = append(c.found, f)

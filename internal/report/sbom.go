@@ -412,21 +412,30 @@ func (s told) references() []reference {
 
 // subjects tells by identifier what the report says of the components of a project, and which components of the
 // document have it. One identifier may stand for several.
-type subjects map[string]*called
+type subjects struct {
+	named    map[string]*called
+	packages map[reading]*said
+}
 
 // A called is what one identifier stands for.
 type called struct {
-	packages map[npm.ID][]told   // what is said of each, distinct
-	versions map[string][]npm.ID // by name
-	order    []npm.ID            // of packages, as the report has them
-	others   []told
+	packages []npm.ID // as the report has them
+	others   []told   // distinct
+	first    []byte   // how the first component of the document that has the identifier is written
+	shared   bool     // others that have it are written otherwise
+}
 
-	// Of the document: components that are not written alike share the identifier, and which of its packages are those of
-	// several such.
-	first   []byte
-	shared  bool
-	claimed map[npm.ID][]byte
-	twice   map[npm.ID]bool
+// A reading is a package that an identifier stands for.
+type reading struct {
+	id  string
+	pkg npm.ID
+}
+
+// A said is what is said of a reading.
+type said struct {
+	told    []told // distinct
+	claimed []byte // how the first component of the document that claims to be it is written
+	twice   bool   // others that claim it are written otherwise
 }
 
 // maxDistinct bounds how many things that are said of one component are told apart; more than one is too many already
@@ -434,7 +443,7 @@ type called struct {
 const maxDistinct = 16
 
 func (r *Report) subjects(p *Project) subjects {
-	out := make(subjects, len(p.Nodes))
+	out := subjects{make(map[string]*called, len(p.Nodes)), make(map[reading]*said, len(p.Nodes))}
 	add := func(list []told, s told) []told {
 		if len(list) == maxDistinct || slices.ContainsFunc(list, func(t told) bool { return t == s || slices.Equal(t.properties(), s.properties()) }) {
 			return list
@@ -452,21 +461,23 @@ func (r *Report) subjects(p *Project) subjects {
 		default:
 			continue
 		}
-		c := out[n.Path]
+		c := out.named[n.Path]
 		if c == nil {
-			c = &called{packages: map[npm.ID][]told{}, versions: map[string][]npm.ID{}, claimed: map[npm.ID][]byte{}, twice: map[npm.ID]bool{}}
-			out[n.Path] = c
+			c = new(called)
+			out.named[n.Path] = c
 		}
 		if s.pkg == nil {
 			c.others = add(c.others, s)
 			continue
 		}
-		id := npm.ID{Name: s.pkg.Name, Version: s.pkg.Version}
-		if c.packages[id] == nil {
-			c.order = append(c.order, id)
-			c.versions[id.Name] = append(c.versions[id.Name], id)
+		key := reading{n.Path, npm.ID{Name: s.pkg.Name, Version: s.pkg.Version}}
+		of := out.packages[key]
+		if of == nil {
+			of = new(said)
+			out.packages[key] = of
+			c.packages = append(c.packages, key.pkg)
 		}
-		c.packages[id] = add(c.packages[id], s)
+		of.told = add(of.told, s)
 	}
 	return out
 }
@@ -474,7 +485,7 @@ func (r *Report) subjects(p *Project) subjects {
 // claim notes a component of the document: its identifier, how it is written, its package URLs. Each has to be noted before
 // the first is asked for.
 func (s subjects) claim(id string, raw []byte, purls ...string) {
-	c := s[id]
+	c := s.named[id]
 	if c == nil {
 		return
 	}
@@ -488,10 +499,12 @@ func (s subjects) claim(id string, raw []byte, purls ...string) {
 		if err != nil {
 			continue
 		}
-		if was, ok := c.claimed[parts.ID]; !ok {
-			c.claimed[parts.ID] = raw
-		} else if !bytes.Equal(was, raw) {
-			c.twice[parts.ID] = true
+		switch of := s.packages[reading{id, parts.ID}]; {
+		case of == nil:
+		case of.claimed == nil:
+			of.claimed = raw
+		case !bytes.Equal(of.claimed, raw):
+			of.twice = true
 		}
 	}
 }
@@ -501,30 +514,41 @@ func (s subjects) claim(id string, raw []byte, purls ...string) {
 // other's provenance. Of two things that say the same it returns one. It is not clear which of them is meant where two
 // components have the same identifier and package, and are yet two, as by their hashes.
 func (s subjects) of(id string, purls ...string) (found []told, clear bool) {
-	c := s[id]
+	c := s.named[id]
 	if c == nil {
 		return nil, true
 	}
 	var ids []npm.ID
 	if len(purls) == 0 && !c.shared {
-		ids = c.order
+		ids = c.packages
+	}
+	seen := map[npm.ID]bool{}
+	add := func(pkg npm.ID) {
+		if !seen[pkg] {
+			seen[pkg] = true
+			ids = append(ids, pkg)
+		}
 	}
 	for _, purl := range purls {
 		parts, err := npm.ParsePURLParts(purl)
 		switch {
 		case err != nil:
 		case parts.ID.Version != "":
-			if !slices.Contains(ids, parts.ID) {
-				ids = append(ids, parts.ID)
-			}
+			add(parts.ID)
 		case !c.shared: // it may be any version's
-			ids = append(ids, c.versions[parts.ID.Name]...)
+			for _, pkg := range c.packages {
+				if pkg.Name == parts.ID.Name {
+					add(pkg)
+				}
+			}
 		}
 	}
 	clear = true
-	for _, id := range ids {
-		found = append(found, c.packages[id]...)
-		clear = clear && !(c.twice[id] && c.packages[id] != nil)
+	for _, pkg := range ids {
+		if of := s.packages[reading{id, pkg}]; of != nil {
+			found = append(found, of.told...)
+			clear = clear && !of.twice
+		}
 	}
 	if found == nil {
 		found = c.others

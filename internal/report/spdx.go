@@ -379,7 +379,7 @@ func (e *spdxEditor) pkg() error {
 	if err != nil {
 		return err
 	}
-	if e.subjects[f.id] == nil && !f.references.any() && !f.annotations.any() {
+	if e.subjects.named[f.id] == nil && !f.references.any() && !f.annotations.any() {
 		return nil // a document can hold far more of these than of what was found
 	}
 	e.seen[f.id]++
