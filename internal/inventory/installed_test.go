@@ -51,7 +51,7 @@ func TestStrays(t *testing.T) {
 		"node_modules/.DS_Store": "", "node_modules/@s/.DS_Store": "", "node_modules/@s/x/y": "", "node_modules/a.js": "", "node_modules/node_modules/x": "", "node_modules/\x1b[2J": "",
 	})
 	strays := p.Strays()
-	want := `"node_modules/\x1b[2J" node_modules/@s/x node_modules/a.js node_modules/g/node_modules/i node_modules/node_modules`
+	want := `"node_modules/\x1b[2J" node_modules/.bin/x node_modules/@s/x node_modules/a.js node_modules/g/node_modules/i node_modules/node_modules`
 	if got := strayPaths(strays); got != want {
 		t.Errorf("%s\nwant %s", got, want)
 	}
