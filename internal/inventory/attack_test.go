@@ -279,10 +279,10 @@ func TestTooManyEntries(t *testing.T) {
 		legacy = append(legacy, fmt.Sprintf(`"%d":{"version":"1.0.0","integrity":"sha512-%0100d"}`, i, i))
 	}
 	_, err := openText(lock3(``, tiny...))
-	checkError(t, err, "package-lock.json:100001: more than 100000 entries")
+	checkError(t, err, "package-lock.json:400001: more than 400000 entries")
 	_, err = openText("{\"lockfileVersion\": 1, \"dependencies\": {\n\"x\":{\"version\":\"1.0.0\"},\n" + strings.Join(legacy, ",\n") + "}}")
-	checkError(t, err, "package-lock.json:100002: more than 100000 entries")
-	for i := range 1001 {
+	checkError(t, err, "package-lock.json:400002: more than 400000 entries")
+	for i := range 2001 {
 		var deps []string
 		for j := range 1000 {
 			deps = append(deps, fmt.Sprintf(`"dependency-%d":"^1.0.0 || ^2.0.0"`, j))
@@ -290,7 +290,7 @@ func TestTooManyEntries(t *testing.T) {
 		edges = append(edges, fmt.Sprintf(`"node_modules/%d":{"version":"1.0.0","dependencies":{%s}}`, i, strings.Join(deps, ",")))
 	}
 	_, err = openText(lock3(``, edges...))
-	checkError(t, err, "package-lock.json:1002: more than 1000000 dependencies")
+	checkError(t, err, "package-lock.json:2002: more than 2000000 dependencies")
 }
 
 // Of many oddities the warnings are counted, and every row tells of its own all the same.

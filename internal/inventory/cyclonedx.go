@@ -228,8 +228,8 @@ func (r *cycloneDXReader) dependency() error {
 					return r.unexpected(k, field, "a string")
 				}
 				s, err := r.str(field, true)
-				if on = append(on, s); len(on) > maxAllEdges {
-					return r.errorf("more than %d dependencies", maxAllEdges)
+				if on = append(on, s); len(on) > maxListedEdges {
+					return r.errorf("more than %d dependencies", maxListedEdges)
 				}
 				return err
 			})

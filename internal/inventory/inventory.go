@@ -38,8 +38,10 @@ const (
 	maxSegments    = 300       // path segments of one location
 	maxNesting     = 100       // node_modules inside node_modules
 	maxEdges       = 20_000    // dependencies of one manifest
-	maxEntries     = 100_000   // entries of one lockfile; it bounds memory and the length of the report
-	maxAllEdges    = 1_000_000 // dependencies of all entries of one lockfile
+	maxEntries     = 400_000   // entries of one lockfile; real ones have 150 bytes for each and more, so that 50 MB fit
+	maxAllEdges    = 2_000_000 // dependencies of all entries of one lockfile
+	maxListed      = 100_000   // entries of one SBOM or list; real ones of SBOMs have 800 bytes and more
+	maxListedEdges = 1_000_000 // dependencies of all entries of one SBOM
 	maxDirectories = 100_000   // directories outside node_modules that one lockfile lists
 	maxWalk        = 2_000_000 // directory entries looked at in one node_modules
 	maxPath        = 100       // names that Project.Path gives

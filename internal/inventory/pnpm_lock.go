@@ -131,6 +131,9 @@ func (r *pnpmReader) count(line, entries, edges int) error {
 	if r.entries += entries; r.entries > maxEntries {
 		return &FormatError{r.file, line, fmt.Sprintf("more than %d entries", maxEntries)}
 	}
+	if len(r.dirs) > maxDirectories {
+		return &FormatError{r.file, line, fmt.Sprintf("more than %d directories", maxDirectories)}
+	}
 	if r.edges += edges; r.edges > maxAllEdges {
 		return &FormatError{r.file, line, fmt.Sprintf("more than %d dependencies", maxAllEdges)}
 	}

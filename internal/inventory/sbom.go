@@ -89,8 +89,8 @@ func (b *sbom) link(from, to string, kind EdgeKind, line int) error {
 	if from == "" || to == "" || from == to {
 		return nil
 	}
-	if b.edges++; b.edges > maxAllEdges {
-		return &FormatError{b.t.file, line, fmt.Sprintf("more than %d dependencies", maxAllEdges)}
+	if b.edges++; b.edges > maxListedEdges {
+		return &FormatError{b.t.file, line, fmt.Sprintf("more than %d dependencies", maxListedEdges)}
 	}
 	if err := b.spend(line, edgeCost+16); err != nil {
 		return err
@@ -130,8 +130,8 @@ func (b *sbom) describe(refs []string) {
 
 // reserve returns the number of the next entry, for what is nested in it.
 func (b *sbom) reserve(line int) (int32, error) {
-	if len(b.nodes) >= maxEntries {
-		return 0, &FormatError{b.t.file, line, fmt.Sprintf("more than %d entries", maxEntries)}
+	if len(b.nodes) >= maxListed {
+		return 0, &FormatError{b.t.file, line, fmt.Sprintf("more than %d entries", maxListed)}
 	}
 	if err := b.spend(line, entryCost+72); err != nil {
 		return 0, err
@@ -362,8 +362,8 @@ func (b *sbom) connect(at, named, next []int32) error {
 		if from == to || to == 0 {
 			return nil
 		}
-		if edges++; edges > maxAllEdges {
-			return &FormatError{t.file, int(t.nodes[from].line), fmt.Sprintf("more than %d dependencies", maxAllEdges)}
+		if edges++; edges > maxListedEdges {
+			return &FormatError{t.file, int(t.nodes[from].line), fmt.Sprintf("more than %d dependencies", maxListedEdges)}
 		}
 		f, n := &t.nodes[from], &t.nodes[to]
 		switch {
