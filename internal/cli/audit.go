@@ -45,13 +45,15 @@ func newAudit(env Environment) *cobra.Command {
 workflow of which repository at which commit made it, or which check does not hold.
 
 PATH is a directory, a lockfile (` + lockfiles + `), a node_modules
-directory, an SBOM (CycloneDX or SPDX), or - for a list of package URLs on standard input, one a line.
+directory, an SBOM (CycloneDX or SPDX), or - for a list of package URLs on standard input, one a line. Lockfiles of
+yarn 2 and later have no integrity: --tarballs or --installed ties verdicts to bytes. bun.lockb is not read.
 
 Exit codes: 0 nothing denied, 1 something denied, 2 wrong usage, 3 could not tell.
 
-What leaves this machine: the names and versions of packages go to the registries that .npmrc names, and
-nothing else, save that --tarballs and --installed fetch tarballs and that a registry gets the
-credentials that .npmrc has for it; Sigstore's trust root is fetched from its public repository once a day.`,
+What leaves this machine: the names and versions of packages go to the registries that .npmrc, or the
+settings of yarn, pnpm or bun, name, and nothing else, save that --tarballs and --installed fetch tarballs and
+that a registry gets the credentials that .npmrc has for it; Sigstore's trust root is fetched from its public
+repository once a day.`,
 		Example: `  assay audit
   assay audit --json --omit dev ./app/package-lock.json
   assay audit --report sarif=assay.sarif --report cyclonedx=sbom.json
@@ -73,7 +75,7 @@ func (f *auditFlags) addAudit(cmd *cobra.Command) {
 	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
 	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
-	fl.BoolVar(&f.installed, "installed", false, "compare the files in node_modules with every tarball")
+	fl.BoolVar(&f.installed, "installed", false, "compare what is installed, in node_modules or by Plug'n'Play, with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
 	fl.BoolVar(&f.includeAttestations, "include-attestations", false, "list verified attestations in the JSON report, as npm does")
 }
