@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,6 +76,7 @@ type Options struct {
 	Config    *npm.Config
 	Policy    *policy.Policy
 	Filter    policy.Filter
+	Now       time.Time // for ages and waivers
 
 	Offline             bool
 	Deep                bool // attestations are asked for though none are announced
@@ -227,7 +229,10 @@ func (r *Runner) one(ctx context.Context, t *Target) (report.Package, quote) {
 	rt := r.registry(ctx, t.Package.Registry)
 	options := rt.options
 	out, quoted := r.outcome(ctx, t, rt, options)
-	decision, findings := r.o.Policy.Decide(out, r.o.Filter, t.Oddity)
+	decision, findings := r.o.Policy.Decide(&policy.Subject{
+		ID: t.Package.ID, Registry: t.Package.Registry, Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Outcome: out,
+		Oddity: t.Oddity, Path: t.Path, Direct: t.Direct, Dev: t.Dev, Now: r.o.Now,
+	}, r.o.Filter)
 	row := report.Package{
 		Name: t.Package.ID.Name, Version: t.Package.ID.Version, PURL: t.Package.ID.PURL(), Registry: t.Package.Registry,
 		Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Resolved: t.Package.Resolved, Bound: out.Bound,
@@ -548,7 +553,7 @@ func (r *Runner) fill(ctx context.Context, base string, rt *registryTrust) {
 		}
 	case r.o.Collector == nil:
 	default:
-		r.ask(ctx, base, rt, declared.Line > 0)
+		r.ask(ctx, base, rt, declared.Place.Line > 0)
 	}
 	digest := sha256.New()
 	for _, k := range rt.trust.Keys {

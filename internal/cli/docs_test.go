@@ -231,7 +231,7 @@ func TestPolicyExamples(t *testing.T) {
 			continue
 		}
 		n++
-		if _, err := policy.Parse([]byte(b.text), "docs/policy.md"); err != nil {
+		if _, err := policy.Parse([]byte(b.text), "docs/policy.md", nil); err != nil {
 			t.Errorf("the policy at line %d: %v", b.line, err)
 		}
 	}
@@ -244,7 +244,7 @@ func TestPolicyExamples(t *testing.T) {
 		"misspelt: 1\n", "default: {misspelt: 1}\n", "sources: {misspelt: 1}\n", "identity: {misspelt: 1}\n",
 		"registries: {\"https://a.example\": {misspelt: 1}}\n", "registries: {\"https://a.example\": {publisher: {misspelt: 1}}}\n",
 	} {
-		_, err := policy.Parse([]byte("version: 1\n"+broken), "x")
+		_, err := policy.Parse([]byte("version: 1\n"+broken), "x", nil)
 		if err == nil {
 			t.Fatalf("%q is no error", broken)
 		}

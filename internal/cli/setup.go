@@ -252,7 +252,7 @@ func explain(err error) evidence.Fault {
 
 func (s *session) auditOptions(filter policy.Filter) audit.Options {
 	o := audit.Options{
-		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter,
+		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter, Now: s.env.Now(),
 		Offline: s.flags.offline, Deep: s.flags.deep, StrictTime: s.flags.strictTime, KeysFromFile: s.flags.keys != "",
 		Concurrency: s.flags.concurrency,
 		ReadFile: func(name string) ([]byte, error) {
@@ -388,7 +388,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 		return nil
 	}
 	s.policyData = data
-	s.policy, err = policy.Parse(data, s.shown("", file))
+	s.policy, err = policy.Parse(data, s.shown("", file), nil)
 	if err != nil {
 		return usagef("docs/policy.md lists the keys", "reading the policy: %w", err)
 	}
