@@ -91,7 +91,7 @@ var variables = []struct {
 	{"pinned.repository_id", cel.StringType, accepted(func(p *Pinned) string { return p.RepositoryID })},
 	{"pinned.owner_id", cel.StringType, accepted(func(p *Pinned) string { return p.OwnerID })},
 	{"pinned.workflow", cel.StringType, accepted(func(p *Pinned) string { return p.Workflow })},
-	{"pinned.ref", cel.StringType, accepted(func(p *Pinned) string { return p.Ref })},
+	{"pinned.ref", cel.StringType, accepted(func(p *Pinned) string { return string(p.Ref) })},
 	{"pinned.runner", cel.StringType, accepted(func(p *Pinned) string { return p.Runner })},
 	{"previous.exists", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.previous != nil) }},
 	{"previous.version", cel.StringType, before(func(p *Version) string { return p.Version })},

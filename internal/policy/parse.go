@@ -90,12 +90,7 @@ func (l *loader) load(data []byte, file string, above []string) error {
 	}
 	version := 0
 	sections := r.sections()
-	sections["version"] = func(n *yaml.Node) error {
-		if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(&version) != nil || version != 1 {
-			return r.errorf(n, "version must be 1")
-		}
-		return nil
-	}
+	sections["version"] = func(n *yaml.Node) error { return r.version(n, &version) }
 	sections["extends"] = func(*yaml.Node) error { return nil }
 	if err := r.fields(root, sections); err != nil {
 		return err
@@ -105,6 +100,13 @@ func (l *loader) load(data []byte, file string, above []string) error {
 	}
 	if s := l.policy.Default.Invalid; s.Level != Deny {
 		return &SyntaxError{s.File, max(s.Line, 1), 0, fmt.Sprintf("invalid cannot be %s: evidence that contradicts itself is always denied", s.Level)}
+	}
+	return nil
+}
+
+func (r *reader) version(n *yaml.Node, version *int) error {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(version) != nil || *version != 1 {
+		return r.errorf(n, "version must be 1")
 	}
 	return nil
 }
