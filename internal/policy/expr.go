@@ -13,7 +13,6 @@ import (
 	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
 
 	"assay/internal/npm"
 	"assay/internal/publisher"
@@ -31,6 +30,7 @@ type Rule struct {
 	Place
 
 	program cel.Program
+	quick   func(*view) bool // the same as program, where the expression is simple enough; else nil
 	uses    uses
 }
 
@@ -46,62 +46,66 @@ const (
 	maxList       = 200     // of path
 )
 
-// variables are all that a rule can look at. The names with a dot are one word to CEL, so a misspelt one is an
-// error when the policy is read.
-var variables = []struct {
+// A variable has one of three ways to its value, by its type.
+type variable struct {
 	name string
 	kind *cel.Type
-	get  func(v *view) ref.Val
-}{
-	{"pkg.name", cel.StringType, func(v *view) ref.Val { return text(v.s.ID.Name) }},
-	{"pkg.version", cel.StringType, func(v *view) ref.Val { return text(v.s.ID.Version) }},
-	{"pkg.scope", cel.StringType, func(v *view) ref.Val { return text(npm.Scope(v.s.ID.Name)) }},
-	{"pkg.line", cel.StringType, func(v *view) ref.Val { return text(npm.ReleaseLine(v.s.ID.Version)) }},
-	{"pkg.prerelease", cel.BoolType, func(v *view) ref.Val { return types.Bool(npm.IsPrerelease(v.s.ID.Version)) }},
-	{"pkg.registry", cel.StringType, func(v *view) ref.Val { return text(v.s.Registry) }},
-	{"pkg.integrity", cel.StringType, func(v *view) ref.Val { return text(v.s.Integrity) }},
-	{"pkg.bound", cel.StringType, func(v *view) ref.Val { return text(v.s.Outcome.Bound) }},
-	{"pkg.age", cel.DurationType, func(v *view) ref.Val { return types.Duration{Duration: v.age} }},
-	{"verdict", cel.StringType, func(v *view) ref.Val { return text(string(v.s.Outcome.Verdict)) }},
-	{"direct", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.s.Direct) }},
-	{"dev", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.s.Dev) }},
-	{"reach", cel.StringType, func(v *view) ref.Val { return text(v.s.Reach) }},
-	{"path", cel.ListType(cel.StringType), func(v *view) ref.Val {
-		return types.NewStringList(types.DefaultTypeAdapter, v.s.Path[:min(len(v.s.Path), maxList)])
-	}},
-	{"publisher.exists", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.s.Outcome.Publisher != nil) }},
-	{"publisher.issuer", cel.StringType, who(func(p *publisher.Publisher) string { return p.Issuer })},
-	{"publisher.repository", cel.StringType, who(func(p *publisher.Publisher) string { return p.Repository })},
-	{"publisher.repository_id", cel.StringType, who(func(p *publisher.Publisher) string { return p.RepositoryID })},
-	{"publisher.owner", cel.StringType, who(func(p *publisher.Publisher) string { return p.Owner })},
-	{"publisher.owner_id", cel.StringType, who(func(p *publisher.Publisher) string { return p.OwnerID })},
-	{"publisher.workflow", cel.StringType, who(func(p *publisher.Publisher) string { return p.Workflow })},
-	{"publisher.ref", cel.StringType, who(func(p *publisher.Publisher) string { return p.Ref })},
-	{"publisher.commit", cel.StringType, who(func(p *publisher.Publisher) string { return p.Commit })},
-	{"publisher.event", cel.StringType, who(func(p *publisher.Publisher) string { return p.Event })},
-	{"publisher.signer_repository", cel.StringType, who(func(p *publisher.Publisher) string { return p.SignerRepository })},
-	{"publisher.signer_workflow", cel.StringType, who(func(p *publisher.Publisher) string { return p.SignerWorkflow })},
-	{"publisher.signer_ref", cel.StringType, who(func(p *publisher.Publisher) string { return p.SignerRef })},
-	{"publisher.runner", cel.StringType, who(func(p *publisher.Publisher) string { return p.Runner })},
-	{"publisher.visibility", cel.StringType, who(func(p *publisher.Publisher) string { return p.Visibility })},
-	{"publisher.environment", cel.StringType, who(func(p *publisher.Publisher) string { return p.Environment })},
-	{"pinned.exists", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.pin != nil) }},
-	{"pinned.floor", cel.StringType, func(v *view) ref.Val { return text(string(v.floor())) }},
-	{"pinned.repository", cel.StringType, accepted(func(p *Pinned) string { return p.Repository })},
-	{"pinned.repository_id", cel.StringType, accepted(func(p *Pinned) string { return p.RepositoryID })},
-	{"pinned.owner_id", cel.StringType, accepted(func(p *Pinned) string { return p.OwnerID })},
-	{"pinned.workflow", cel.StringType, accepted(func(p *Pinned) string { return p.Workflow })},
-	{"pinned.ref", cel.StringType, accepted(func(p *Pinned) string { return string(p.Ref) })},
-	{"pinned.runner", cel.StringType, accepted(func(p *Pinned) string { return p.Runner })},
-	{"previous.exists", cel.BoolType, func(v *view) ref.Val { return types.Bool(v.previous != nil) }},
-	{"previous.version", cel.StringType, before(func(p *Version) string { return p.Version })},
-	{"previous.verdict", cel.StringType, before(func(p *Version) string { return string(p.Verdict) })},
-	{"previous.repository", cel.StringType, before(func(p *Version) string { return p.who().Repository })},
-	{"previous.repository_id", cel.StringType, before(func(p *Version) string { return p.who().RepositoryID })},
-	{"previous.workflow", cel.StringType, before(func(p *Version) string { return p.who().Workflow })},
-	{"previous.ref", cel.StringType, before(func(p *Version) string { return p.who().Ref })},
-	{"previous.event", cel.StringType, before(func(p *Version) string { return p.who().Event })},
-	{"previous.runner", cel.StringType, before(func(p *Version) string { return p.who().Runner })},
+	text func(*view) string
+	flag func(*view) bool
+	list func(*view) []string
+	span func(*view) time.Duration
+}
+
+// variables are all that a rule can look at. The names with a dot are one word to CEL, so a misspelt one is an
+// error when the policy is read.
+var variables = []variable{
+	{name: "pkg.name", kind: cel.StringType, text: func(v *view) string { return v.s.ID.Name }},
+	{name: "pkg.version", kind: cel.StringType, text: func(v *view) string { return v.s.ID.Version }},
+	{name: "pkg.scope", kind: cel.StringType, text: func(v *view) string { return npm.Scope(v.s.ID.Name) }},
+	{name: "pkg.line", kind: cel.StringType, text: func(v *view) string { return npm.ReleaseLine(v.s.ID.Version) }},
+	{name: "pkg.prerelease", kind: cel.BoolType, flag: func(v *view) bool { return npm.IsPrerelease(v.s.ID.Version) }},
+	{name: "pkg.registry", kind: cel.StringType, text: func(v *view) string { return v.s.Registry }},
+	{name: "pkg.integrity", kind: cel.StringType, text: func(v *view) string { return v.s.Integrity }},
+	{name: "pkg.bound", kind: cel.StringType, text: func(v *view) string { return v.s.Outcome.Bound }},
+	{name: "pkg.age", kind: cel.DurationType, span: func(v *view) time.Duration { return v.age }},
+	{name: "verdict", kind: cel.StringType, text: func(v *view) string { return string(v.s.Outcome.Verdict) }},
+	{name: "direct", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Direct }},
+	{name: "dev", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Dev }},
+	{name: "reach", kind: cel.StringType, text: func(v *view) string { return v.s.Reach }},
+	{name: "path", kind: cel.ListType(cel.StringType), list: func(v *view) []string { return v.s.Path[:min(len(v.s.Path), maxList)] }},
+	{name: "publisher.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Outcome.Publisher != nil }},
+	{name: "publisher.issuer", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Issuer })},
+	{name: "publisher.repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Repository })},
+	{name: "publisher.repository_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.RepositoryID })},
+	{name: "publisher.owner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Owner })},
+	{name: "publisher.owner_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.OwnerID })},
+	{name: "publisher.workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Workflow })},
+	{name: "publisher.ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Ref })},
+	{name: "publisher.commit", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Commit })},
+	{name: "publisher.event", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Event })},
+	{name: "publisher.signer_repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRepository })},
+	{name: "publisher.signer_workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerWorkflow })},
+	{name: "publisher.signer_ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRef })},
+	{name: "publisher.runner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Runner })},
+	{name: "publisher.visibility", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Visibility })},
+	{name: "publisher.environment", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Environment })},
+	{name: "pinned.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.pin != nil }},
+	{name: "pinned.floor", kind: cel.StringType, text: func(v *view) string { return string(v.floor()) }},
+	{name: "pinned.repository", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Repository })},
+	{name: "pinned.repository_id", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.RepositoryID })},
+	{name: "pinned.owner_id", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.OwnerID })},
+	{name: "pinned.workflow", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Workflow })},
+	{name: "pinned.ref", kind: cel.StringType, text: accepted(func(p *Pinned) string { return string(p.Ref) })},
+	{name: "pinned.runner", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Runner })},
+	{name: "previous.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.previous != nil }},
+	{name: "previous.version", kind: cel.StringType, text: before(func(p *Version) string { return p.Version })},
+	{name: "previous.verdict", kind: cel.StringType, text: before(func(p *Version) string { return string(p.Verdict) })},
+	{name: "previous.repository", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Repository })},
+	{name: "previous.repository_id", kind: cel.StringType, text: before(func(p *Version) string { return p.who().RepositoryID })},
+	{name: "previous.workflow", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Workflow })},
+	{name: "previous.ref", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Ref })},
+	{name: "previous.event", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Event })},
+	{name: "previous.runner", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Runner })},
 }
 
 // Variables lists the variables of rules with their types, for the documentation to be held to.
@@ -112,38 +116,31 @@ func Variables() (names, kinds []string) {
 	return names, kinds
 }
 
-func text(s string) ref.Val {
-	if len(s) > maxText {
-		s = s[:maxText]
-	}
-	return types.String(s)
-}
-
-func who(get func(*publisher.Publisher) string) func(*view) ref.Val {
-	return func(v *view) ref.Val {
+func who(get func(*publisher.Publisher) string) func(*view) string {
+	return func(v *view) string {
 		if v.s.Outcome.Publisher == nil {
-			return types.String("")
+			return ""
 		}
-		return text(get(v.s.Outcome.Publisher))
+		return get(v.s.Outcome.Publisher)
 	}
 }
 
 // accepted reads the pin's only publisher; where several are accepted no single value is the pinned one.
-func accepted(get func(*Pinned) string) func(*view) ref.Val {
-	return func(v *view) ref.Val {
+func accepted(get func(*Pinned) string) func(*view) string {
+	return func(v *view) string {
 		if v.pin == nil || len(v.pin.Publishers) != 1 {
-			return types.String("")
+			return ""
 		}
-		return text(get(&v.pin.Publishers[0]))
+		return get(&v.pin.Publishers[0])
 	}
 }
 
-func before(get func(*Version) string) func(*view) ref.Val {
-	return func(v *view) ref.Val {
+func before(get func(*Version) string) func(*view) string {
+	return func(v *view) string {
 		if v.previous == nil {
-			return types.String("")
+			return ""
 		}
-		return text(get(v.previous))
+		return get(v.previous)
 	}
 }
 
@@ -176,8 +173,20 @@ func (v *view) ResolveName(name string) (any, bool) {
 	if !ok {
 		return nil, false
 	}
-	return variables[i].get(v), true
+	switch d := &variables[i]; {
+	case d.text != nil:
+		return types.String(bounded(d.text(v))), true
+	case d.flag != nil:
+		return types.Bool(d.flag(v)), true
+	case d.list != nil:
+		return types.NewStringList(types.DefaultTypeAdapter, d.list(v)), true
+	default:
+		return types.Duration{Duration: d.span(v)}, true
+	}
 }
+
+// bounded cuts a text to what the estimate of costs counts with.
+func bounded(s string) string { return s[:min(len(s), maxText)] }
 
 // Parent returns nil: there are no other variables.
 func (v *view) Parent() cel.Activation { return nil }
@@ -256,6 +265,7 @@ func (r *Rule) compile() error {
 	if err != nil {
 		return &expressionError{1, 0, err.Error()}
 	}
+	r.quick = quickly(checked.NativeRep().Expr())
 	return nil
 }
 
@@ -298,6 +308,9 @@ func (r *Rule) ask(v *view) (spoke bool, unknown string) {
 		return false, "it asks whether the application reaches the package, and nobody looked"
 	case r.uses.age && v.age < 0:
 		return false, "it asks for the version's age, which is not known"
+	}
+	if r.quick != nil {
+		return r.quick(v), ""
 	}
 	out, _, err := r.program.Eval(v)
 	if err != nil {

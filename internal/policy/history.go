@@ -110,7 +110,9 @@ func (p *Policy) downgrades(s *Subject, add addFunc) {
 	}
 	earlier := s.earlier()
 	line := inLine(earlier, npm.ReleaseLine(s.ID.Version))
-	quiet := func(at time.Time) bool { return p.Downgrade.QuietAfter > 0 && !at.IsZero() && s.Now.Sub(at) > p.Downgrade.QuietAfter }
+	quiet := func(at time.Time) bool {
+		return p.Downgrade.QuietAfter > 0 && !at.IsZero() && s.Now.Sub(at) > p.Downgrade.QuietAfter
+	}
 	set, rule := p.Downgrade.Line, "downgrade-line"
 	last := lastAttested(line)
 	if last == nil {
