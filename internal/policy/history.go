@@ -77,6 +77,26 @@ func (s *Subject) previous() *Version {
 	return nil
 }
 
+// Precedents returns the versions in the history that the subject is compared with and whose provenance nobody has
+// verified yet, a handful at most, for the caller to verify and write down.
+func (s *Subject) Precedents() []*Version {
+	var list []*Version
+	add := func(v *Version) {
+		if v != nil && v.Verdict == "" && v.Announced && !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	if s.own() == nil {
+		return nil
+	}
+	earlier := s.earlier()
+	add(s.previous())
+	add(s.accepted())
+	add(lastAttested(inLine(earlier, npm.ReleaseLine(s.ID.Version))))
+	add(lastAttested(earlier))
+	return list
+}
+
 // history speaks of what the package's other versions say of this one.
 func (p *Policy) history(s *Subject, add addFunc) {
 	p.minAge(s, add)

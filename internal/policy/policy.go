@@ -171,8 +171,13 @@ func (p *Policy) Expects(name, version string, lock *Lock) bool {
 	return pin != nil && pin.Floor == verify.Provenance
 }
 
-// NeedsHistory reports whether a rule looks at the history of packages that are new to the project.
-func (p *Policy) NeedsHistory() bool {
-	return p.MinAge.Attested > 0 || p.MinAge.Unattested > 0 || p.ManifestChange.Level != Allow || p.Burst.Level != Allow ||
-		p.Downgrade.Line.Line > 0 || p.Downgrade.Package.Line > 0 || p.usesPrevious()
+// NeedsHistory reports whether a rule looks at the package's other versions, for a version that is new to the
+// project.
+func (p *Policy) NeedsHistory(s *Subject) bool {
+	if s.held() || s.Outcome.Verdict == verify.Invalid {
+		return false
+	}
+	attested := s.Outcome.Verdict == verify.Provenance
+	return p.MinAge.Unattested > 0 && !attested || p.MinAge.Attested > 0 && attested || p.ManifestChange.Level != Allow || p.Burst.Level != Allow ||
+		(p.Downgrade.Line.Line > 0 || p.Downgrade.Package.Line > 0) && !attested || p.usesPrevious()
 }
