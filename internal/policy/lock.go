@@ -94,6 +94,9 @@ func conflict(data []byte) int {
 	return 0
 }
 
+// Conflicted reports whether git left merge conflicts in a file.
+func Conflicted(data []byte) bool { return conflict(data) > 0 }
+
 func (r *reader) pins(n *yaml.Node, l *Lock) error {
 	if n.Kind != yaml.MappingNode {
 		return r.errorf(n, "expected packages by name here")
@@ -256,6 +259,19 @@ func (p *Pin) format(b *bytes.Buffer) {
 	for i := range publishers {
 		publishers[i].format(b)
 	}
+}
+
+// Describe says in a few words what is pinned.
+func (p *Pin) Describe() string {
+	versions := strings.Join(p.Versions, ", ")
+	if len(p.Publishers) == 0 {
+		return fmt.Sprintf("%s (%s)", p.Floor, versions)
+	}
+	var who []string
+	for _, a := range p.Publishers {
+		who = append(who, fmt.Sprintf("%s of %s on %s (%s)", a.Workflow, strings.TrimPrefix(a.Repository, "https://"), a.Ref, strings.Join(a.Events, ", ")))
+	}
+	return fmt.Sprintf("%s (%s) by %s", p.Floor, versions, strings.Join(who, "; or "))
 }
 
 func (p *Pinned) fields() []string {

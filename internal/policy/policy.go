@@ -171,6 +171,14 @@ func (p *Policy) Expects(name, version string, lock *Lock) bool {
 	return pin != nil && pin.Floor == verify.Provenance
 }
 
+// Plain returns the built-in rules with what this policy knows of issuers and registries: what the checks need to
+// know, without what is accepted.
+func (p *Policy) Plain() *Policy {
+	plain := Default()
+	plain.Issuers, plain.Registries = p.Issuers, p.Registries
+	return plain
+}
+
 // NeedsHistory reports whether a rule looks at the package's other versions, for a version that is new to the
 // project.
 func (p *Policy) NeedsHistory(s *Subject) bool {

@@ -346,7 +346,7 @@ func (r *reader) registries(n *yaml.Node) error {
 			return err
 		}
 		if reg.Publisher != nil && reg.Publisher.Repository != "" {
-			reg.Publisher.Repository = repositoryURL(reg.Publisher.Repository)
+			reg.Publisher.Repository = RepositoryURL(reg.Publisher.Repository)
 		}
 		switch {
 		case reg.Publisher != nil && !reg.Publisher.NamesSomebody():
@@ -362,8 +362,8 @@ func (r *reader) registries(n *yaml.Node) error {
 	return nil
 }
 
-// repositoryURL writes "owner/repo" out as a URL on github.com.
-func repositoryURL(s string) string {
+// RepositoryURL writes "owner/repo" out as a URL on github.com; a URL stays, without ".git".
+func RepositoryURL(s string) string {
 	if strings.Contains(s, "://") {
 		return strings.TrimSuffix(strings.TrimRight(s, "/"), ".git")
 	}
