@@ -124,7 +124,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	for _, arg := range args {
 		p, err := inventory.Open(s.path(arg), inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if q := s.listed(err); q != nil && unnamed {
-			targets, others = q.Listed(), listedOthers(q, s.policy)
+			targets, others = q.Listed(), s.listedOthers(q)
 			s.notes = append(s.notes, q.ProjectNotes...)
 			subjects = s.replay.audit.Subjects
 			break
@@ -148,13 +148,13 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 			targets = append(targets, t)
 		}
 		for i := range p.Others {
-			o := other(&p.Others[i], s.policy)
+			o := s.other(&p.Others[i])
 			o.File = s.shown(p.Dir, o.File)
 			others = append(others, o)
 		}
 		if f.installed {
 			for _, o := range p.Strays() {
-				others = append(others, other(&o, s.policy))
+				others = append(others, s.other(&o))
 			}
 		}
 		subjects = append(subjects, subject(env, p))
@@ -403,9 +403,9 @@ func places(locations []inventory.Location) (paths []string, file string, line i
 }
 
 // other is a dependency from no registry, with the policy's word on its source.
-func other(o *inventory.Other, p *policy.Policy) report.Other {
+func (s *session) other(o *inventory.Other) report.Other {
 	locations, file, line := places(o.Locations)
-	decision, findings := p.DecideSource(o.Source, o.Oddity)
+	decision, findings := s.policy.DecideSource(policy.Dependency{ID: npm.ID{Name: o.Name, Version: o.Version}, Source: o.Source, Oddity: o.Oddity, Now: s.env.Now()})
 	for i := range findings {
 		if o.Missing && findings[i].Level == policy.Error {
 			findings[i].Message = "is asked for and not in the lockfile, so nothing is known of it"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"assay/internal/npm"
 	"assay/internal/verify"
 )
 
@@ -30,20 +31,18 @@ func (p *Policy) Decide(s *Subject, filter Filter) (Decision, []Finding) {
 	p.verdict(s, filter, add)
 	p.critical(s, add)
 	p.publishers(s, add)
-	view := &view{s: s, previous: s.previous(), age: -1}
-	view.pin, _ = s.Lock.Pin(s.ID.Name, s.ID.Version)
-	if at, _ := s.published(); !at.IsZero() {
-		view.age = max(0, s.Now.Sub(at))
-	}
 	p.pins(s, add)
-	p.history(s, add)
+	if !s.held() {
+		p.history(s, add)
+	}
 	p.ratchet(s, add)
-	p.rules(view, add)
+	p.rules(s, add)
+	findings = p.waive(s, findings)
+	// What the command line demands, and what no package manager writes, no file can waive.
 	if s.Oddity != "" {
 		add("source", Setting{Level: Deny, Mode: Enforce}, "%s", s.Oddity)
 	}
 	p.filter(s.Outcome, filter, add)
-	findings = p.waive(s, findings)
 	return decision(findings), findings
 }
 
@@ -96,6 +95,9 @@ func (p *Policy) verdict(s *Subject, filter Filter, add addFunc) {
 		set := p.Default.Unsigned
 		if !o.RegistrySigns && set.Line == 0 {
 			set.Level = Warn // nothing is missing that this registry is known to give
+		}
+		if signed := p.Default.Signed; weight[signed.Level] > weight[set.Level] {
+			set = signed // whoever takes the signature away must not be better off
 		}
 		if o.RegistrySigns {
 			add("unsigned", set, "the registry signs its packages and this one has no signature")
@@ -193,11 +195,12 @@ func (p *Policy) filter(o *verify.Outcome, filter Filter, add addFunc) {
 }
 
 // published is when the subject's version was published, and whether a signature vouches for that: the logged
-// time of the registry's publish attestation, else when the provenance was signed, else what the registry says.
-// It is the zero time where nothing is known.
+// time of the registry's publish attestation, else what the registry says. It is the zero time where nothing is known.
 func (s *Subject) published() (at time.Time, verified bool) {
 	v := s.own()
 	switch {
+	case !s.Outcome.Published.IsZero():
+		return s.Outcome.Published, true
 	case v != nil && !v.Logged.IsZero():
 		return v.Logged, true
 	case v != nil && !v.Time.IsZero():
@@ -219,12 +222,19 @@ func (s *Subject) own() *Version {
 	return nil
 }
 
-// DecideSource applies the policy to a dependency that comes from no registry: "git", "url", "file",
-// "workspace", "link", "bundled", "foreign" or "unknown". An oddity is as in [Policy.Decide].
-func (p *Policy) DecideSource(source, oddity string) (Decision, []Finding) {
+// A Dependency is one that comes from no registry.
+type Dependency struct {
+	ID     npm.ID // the version may be "", where nothing tells it
+	Source string // "git", "url", "file", "workspace", "link", "bundled", "foreign" or "unknown"
+	Oddity string // as in [Policy.Decide]
+	Now    time.Time
+}
+
+// DecideSource applies the policy to a dependency that comes from no registry.
+func (p *Policy) DecideSource(d Dependency) (Decision, []Finding) {
 	var set Setting
 	var message string
-	switch source {
+	switch d.Source {
 	case "git":
 		set, message = p.Sources.Git, "comes from git, so no registry vouches for it"
 	case "url":
@@ -240,13 +250,14 @@ func (p *Policy) DecideSource(source, oddity string) (Decision, []Finding) {
 	case "unknown":
 		set, message = Setting{Level: Error}, "is there, and where it comes from cannot be told"
 	default:
-		set, message = Setting{Level: Deny, Mode: Enforce}, fmt.Sprintf("comes from an unknown kind of source %q", source)
+		set, message = Setting{Level: Deny, Mode: Enforce}, fmt.Sprintf("comes from an unknown kind of source %q", d.Source)
 	}
 	var findings []Finding
 	add := p.adder(&findings)
 	add("source", set, "%s", message)
-	if oddity != "" {
-		add("source", Setting{Level: Deny, Mode: Enforce}, "%s", oddity)
+	findings = p.waive(&Subject{ID: d.ID, Now: d.Now}, findings)
+	if d.Oddity != "" {
+		add("source", Setting{Level: Deny, Mode: Enforce}, "%s", d.Oddity)
 	}
 	return decision(findings), findings
 }

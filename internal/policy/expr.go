@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -11,7 +12,6 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/checker"
-	"cel.dev/cel-go/common/ast"
 	"cel.dev/cel-go/common/types"
 
 	"assay/internal/npm"
@@ -30,12 +30,10 @@ type Rule struct {
 	Place
 
 	program cel.Program
+	partial cel.Program      // the same for where variables are unknown
 	quick   func(*view) bool // the same as program, where the expression is simple enough; else nil
-	uses    uses
+	asks    []int            // indices of the variables in the expression
 }
-
-// uses says which variables a rule needs that may be unknown.
-type uses struct{ publisher, previous, reach, age bool }
 
 // Bounds of an expression. Its cost is worked out when it is read, for the longest values there can be, so
 // that running it needs no watch.
@@ -46,7 +44,7 @@ const (
 	maxList       = 200     // of path
 )
 
-// A variable has one of three ways to its value, by its type.
+// A variable has one way to its value, by its type.
 type variable struct {
 	name string
 	kind *cel.Type
@@ -54,6 +52,8 @@ type variable struct {
 	flag func(*view) bool
 	list func(*view) []string
 	span func(*view) time.Duration
+
+	unknown func(*view) string // why the value is not known, as the end of a sentence; "" if it is; nil: it always is
 }
 
 // variables are all that a rule can look at. The names with a dot are one word to CEL, so a misspelt one is an
@@ -67,45 +67,45 @@ var variables = []variable{
 	{name: "pkg.registry", kind: cel.StringType, text: func(v *view) string { return v.s.Registry }},
 	{name: "pkg.integrity", kind: cel.StringType, text: func(v *view) string { return v.s.Integrity }},
 	{name: "pkg.bound", kind: cel.StringType, text: func(v *view) string { return v.s.Outcome.Bound }},
-	{name: "pkg.age", kind: cel.DurationType, span: func(v *view) time.Duration { return v.age }},
+	{name: "pkg.age", kind: cel.DurationType, span: func(v *view) time.Duration { return v.age }, unknown: unknownAge},
 	{name: "verdict", kind: cel.StringType, text: func(v *view) string { return string(v.s.Outcome.Verdict) }},
-	{name: "direct", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Direct }},
-	{name: "dev", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Dev }},
-	{name: "reach", kind: cel.StringType, text: func(v *view) string { return v.s.Reach }},
-	{name: "path", kind: cel.ListType(cel.StringType), list: func(v *view) []string { return v.s.Path[:min(len(v.s.Path), maxList)] }},
-	{name: "publisher.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Outcome.Publisher != nil }},
-	{name: "publisher.issuer", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Issuer })},
-	{name: "publisher.repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Repository })},
-	{name: "publisher.repository_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.RepositoryID })},
-	{name: "publisher.owner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Owner })},
-	{name: "publisher.owner_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.OwnerID })},
-	{name: "publisher.workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Workflow })},
-	{name: "publisher.ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Ref })},
-	{name: "publisher.commit", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Commit })},
-	{name: "publisher.event", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Event })},
-	{name: "publisher.signer_repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRepository })},
-	{name: "publisher.signer_workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerWorkflow })},
-	{name: "publisher.signer_ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRef })},
-	{name: "publisher.runner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Runner })},
-	{name: "publisher.visibility", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Visibility })},
-	{name: "publisher.environment", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Environment })},
+	{name: "direct", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Direct }, unknown: unknownPlace},
+	{name: "dev", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Dev }, unknown: unknownPlace},
+	{name: "reach", kind: cel.StringType, text: func(v *view) string { return v.s.Reach }, unknown: unknownReach},
+	{name: "path", kind: cel.ListType(cel.StringType), list: func(v *view) []string { return v.s.Path }, unknown: unknownPlace},
+	{name: "publisher.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.s.Outcome.Publisher != nil }, unknown: unknownPublisher},
+	{name: "publisher.issuer", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Issuer }), unknown: unknownPublisher},
+	{name: "publisher.repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Repository }), unknown: unknownPublisher},
+	{name: "publisher.repository_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.RepositoryID }), unknown: unknownPublisher},
+	{name: "publisher.owner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Owner }), unknown: unknownPublisher},
+	{name: "publisher.owner_id", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.OwnerID }), unknown: unknownPublisher},
+	{name: "publisher.workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Workflow }), unknown: unknownPublisher},
+	{name: "publisher.ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Ref }), unknown: unknownPublisher},
+	{name: "publisher.commit", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Commit }), unknown: unknownPublisher},
+	{name: "publisher.event", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Event }), unknown: unknownPublisher},
+	{name: "publisher.signer_repository", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRepository }), unknown: unknownPublisher},
+	{name: "publisher.signer_workflow", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerWorkflow }), unknown: unknownPublisher},
+	{name: "publisher.signer_ref", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.SignerRef }), unknown: unknownPublisher},
+	{name: "publisher.runner", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Runner }), unknown: unknownPublisher},
+	{name: "publisher.visibility", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Visibility }), unknown: unknownPublisher},
+	{name: "publisher.environment", kind: cel.StringType, text: who(func(p *publisher.Publisher) string { return p.Environment }), unknown: unknownPublisher},
 	{name: "pinned.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.pin != nil }},
 	{name: "pinned.floor", kind: cel.StringType, text: func(v *view) string { return string(v.floor()) }},
-	{name: "pinned.repository", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Repository })},
-	{name: "pinned.repository_id", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.RepositoryID })},
-	{name: "pinned.owner_id", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.OwnerID })},
-	{name: "pinned.workflow", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Workflow })},
-	{name: "pinned.ref", kind: cel.StringType, text: accepted(func(p *Pinned) string { return string(p.Ref) })},
-	{name: "pinned.runner", kind: cel.StringType, text: accepted(func(p *Pinned) string { return p.Runner })},
-	{name: "previous.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.previous != nil }},
-	{name: "previous.version", kind: cel.StringType, text: before(func(p *Version) string { return p.Version })},
-	{name: "previous.verdict", kind: cel.StringType, text: before(func(p *Version) string { return string(p.Verdict) })},
-	{name: "previous.repository", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Repository })},
-	{name: "previous.repository_id", kind: cel.StringType, text: before(func(p *Version) string { return p.who().RepositoryID })},
-	{name: "previous.workflow", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Workflow })},
-	{name: "previous.ref", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Ref })},
-	{name: "previous.event", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Event })},
-	{name: "previous.runner", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Runner })},
+	pinned("pinned.repository", func(p *Pinned) string { return p.Repository }),
+	pinned("pinned.repository_id", func(p *Pinned) string { return p.RepositoryID }),
+	pinned("pinned.owner_id", func(p *Pinned) string { return p.OwnerID }),
+	pinned("pinned.workflow", func(p *Pinned) string { return p.Workflow }),
+	pinned("pinned.ref", func(p *Pinned) string { return string(p.Ref) }),
+	pinned("pinned.runner", func(p *Pinned) string { return p.Runner }),
+	{name: "previous.exists", kind: cel.BoolType, flag: func(v *view) bool { return v.previous != nil }, unknown: unknownHistory},
+	{name: "previous.version", kind: cel.StringType, text: before(func(p *Version) string { return p.Version }), unknown: unknownHistory},
+	{name: "previous.verdict", kind: cel.StringType, text: before((*Version).verdict), unknown: unknownPrevious},
+	{name: "previous.repository", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Repository }), unknown: unknownPrevious},
+	{name: "previous.repository_id", kind: cel.StringType, text: before(func(p *Version) string { return p.who().RepositoryID }), unknown: unknownPrevious},
+	{name: "previous.workflow", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Workflow }), unknown: unknownPrevious},
+	{name: "previous.ref", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Ref }), unknown: unknownPrevious},
+	{name: "previous.event", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Event }), unknown: unknownPrevious},
+	{name: "previous.runner", kind: cel.StringType, text: before(func(p *Version) string { return p.who().Runner }), unknown: unknownPrevious},
 }
 
 // Variables lists the variables of rules with their types, for the documentation to be held to.
@@ -125,15 +125,90 @@ func who(get func(*publisher.Publisher) string) func(*view) string {
 	}
 }
 
-// accepted reads the pin's only publisher; where several are accepted no single value is the pinned one.
-func accepted(get func(*Pinned) string) func(*view) string {
-	return func(v *view) string {
-		if v.pin == nil || len(v.pin.Publishers) != 1 {
+// pinned is a variable about the accepted publisher. Where several are accepted and differ in it, no one value is
+// the pinned one.
+func pinned(name string, get func(*Pinned) string) variable {
+	return variable{
+		name: name, kind: cel.StringType,
+		text: func(v *view) string {
+			if v.pin == nil || len(v.pin.Publishers) == 0 {
+				return ""
+			}
+			return get(&v.pin.Publishers[0])
+		},
+		unknown: func(v *view) string {
+			if v.pin != nil {
+				for i := range v.pin.Publishers {
+					if get(&v.pin.Publishers[i]) != get(&v.pin.Publishers[0]) {
+						return "several publishers are pinned, and they differ in " + name
+					}
+				}
+			}
 			return ""
-		}
-		return get(&v.pin.Publishers[0])
+		},
 	}
 }
+
+func unknownAge(v *view) string {
+	switch {
+	case v.age >= 0:
+		return ""
+	case v.s.History != nil && v.s.History.Problem != "":
+		return "its age is not known: " + v.s.History.Problem
+	}
+	return "its age is not known"
+}
+
+// unknownPlace speaks of packages that no project asked for by a lockfile, such as one that is verified by itself.
+func unknownPlace(v *view) string {
+	switch {
+	case v.s.Path == nil && !v.s.Outcome.Locked:
+		return "it is looked at by itself, so who asks for it is not known"
+	case slices.Contains(v.s.Path, "…"):
+		return "its path is too long to be looked at"
+	}
+	return ""
+}
+
+func unknownReach(v *view) string {
+	if v.s.Reach == "" {
+		return "nobody looked at whether the application reaches it"
+	}
+	return ""
+}
+
+func unknownPublisher(v *view) string {
+	if v.s.Outcome.Verdict == verify.Unchecked {
+		return "its publisher is not known, as it could not be checked"
+	}
+	return ""
+}
+
+func unknownHistory(v *view) string {
+	switch {
+	case v.s.History == nil:
+		return "nobody looked at its other versions"
+	case v.s.History.Problem != "":
+		return "its other versions could not be looked at: " + v.s.History.Problem
+	case v.s.own() == nil:
+		return "the registry's list of versions does not hold it"
+	}
+	return ""
+}
+
+func unknownPrevious(v *view) string {
+	if why := unknownHistory(v); why != "" {
+		return why
+	}
+	if p := v.previous; p != nil && (p.Verdict == verify.Unchecked || p.Verdict == "" && p.Announced) {
+		return "the version before, " + p.Version + ", could not be checked"
+	}
+	return ""
+}
+
+// verdict is the version's verdict; "none" of one for which the registry announces no attestation, whose signature
+// nobody looked at.
+func (v *Version) verdict() string { return string(cmp.Or(v.Verdict, "none")) }
 
 func before(get func(*Version) string) func(*view) string {
 	return func(v *view) string {
@@ -157,7 +232,39 @@ type view struct {
 	s        *Subject
 	pin      *Pin
 	previous *Version
-	age      time.Duration
+	age      time.Duration // negative: not known
+	long     []int         // indices of the variables whose values are longer than the estimate of costs counts with
+}
+
+// newView looks at a subject for its rules.
+func newView(s *Subject) *view {
+	v := &view{s: s, previous: s.previous(), age: -1}
+	v.pin, _ = s.Lock.Pin(s.ID.Name, s.ID.Version)
+	if at, _ := s.published(); !at.IsZero() {
+		v.age = max(0, s.Now.Sub(at))
+	}
+	for i := range variables {
+		switch d := &variables[i]; {
+		case d.text != nil && len(d.text(v)) > maxText, d.list != nil && tooLong(d.list(v)):
+			v.long = append(v.long, i)
+		}
+	}
+	return v
+}
+
+func tooLong(list []string) bool {
+	return len(list) > maxList || slices.ContainsFunc(list, func(s string) bool { return len(s) > maxText })
+}
+
+// unknown says why a variable's value is not known, "" if it is.
+func (v *view) unknown(i int) string {
+	if len(v.long) > 0 && slices.Contains(v.long, i) {
+		return variables[i].name + " is too long to be looked at"
+	}
+	if variables[i].unknown == nil {
+		return ""
+	}
+	return variables[i].unknown(v)
 }
 
 func (v *view) floor() verify.Verdict {
@@ -175,7 +282,7 @@ func (v *view) ResolveName(name string) (any, bool) {
 	}
 	switch d := &variables[i]; {
 	case d.text != nil:
-		return types.String(bounded(d.text(v))), true
+		return types.String(d.text(v)), true
 	case d.flag != nil:
 		return types.Bool(d.flag(v)), true
 	case d.list != nil:
@@ -184,9 +291,6 @@ func (v *view) ResolveName(name string) (any, bool) {
 		return types.Duration{Duration: d.span(v)}, true
 	}
 }
-
-// bounded cuts a text to what the estimate of costs counts with.
-func bounded(s string) string { return s[:min(len(s), maxText)] }
 
 // Parent returns nil: there are no other variables.
 func (v *view) Parent() cel.Activation { return nil }
@@ -259,22 +363,19 @@ func (r *Rule) compile() error {
 		return &expressionError{1, 0, fmt.Sprintf("the expression may cost %d steps, and at most %d are allowed", cost.Max, maxCost)}
 	}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
-		r.uses.note(reference)
+		if i, ok := variableIndex()[reference.Name]; ok && !slices.Contains(r.asks, i) {
+			r.asks = append(r.asks, i)
+		}
 	}
-	r.program, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize))
-	if err != nil {
+	slices.Sort(r.asks)
+	if r.program, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize)); err != nil {
+		return &expressionError{1, 0, err.Error()}
+	}
+	if r.partial, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval)); err != nil {
 		return &expressionError{1, 0, err.Error()}
 	}
 	r.quick = quickly(checked.NativeRep().Expr())
 	return nil
-}
-
-func (u *uses) note(reference *ast.ReferenceInfo) {
-	name := reference.Name
-	u.publisher = u.publisher || strings.HasPrefix(name, "publisher.")
-	u.previous = u.previous || strings.HasPrefix(name, "previous.")
-	u.reach = u.reach || name == "reach"
-	u.age = u.age || name == "pkg.age"
 }
 
 // near lists the variables that a message's undeclared name is the beginning of.
@@ -297,24 +398,32 @@ func near(message string) string {
 	return ""
 }
 
-// ask runs the rule. unknown says why it could not be answered; "" if it was.
+// ask runs the rule. unknown says why it could not be answered; "" if it was. What is not known is no answer, but
+// where the answer is the same whatever it may be, as in `false && …`.
 func (r *Rule) ask(v *view) (spoke bool, unknown string) {
-	switch {
-	case r.uses.publisher && v.s.Outcome.Verdict == verify.Unchecked:
-		return false, "it asks for the publisher, and the package could not be checked"
-	case r.uses.previous && v.s.History != nil && v.s.History.Problem != "":
-		return false, "it asks for the version before, and " + v.s.History.Problem
-	case r.uses.reach && v.s.Reach == "":
-		return false, "it asks whether the application reaches the package, and nobody looked"
-	case r.uses.age && v.age < 0:
-		return false, "it asks for the version's age, which is not known"
+	var patterns []*cel.AttributePatternType
+	for _, i := range r.asks {
+		if why := v.unknown(i); why != "" {
+			patterns = append(patterns, cel.AttributePattern(variables[i].name))
+			unknown = cmp.Or(unknown, why)
+		}
 	}
-	if r.quick != nil {
+	program, values := r.program, any(v)
+	if patterns != nil {
+		known, err := cel.PartialVars(v, patterns...)
+		if err != nil {
+			return false, err.Error()
+		}
+		program, values = r.partial, known
+	} else if r.quick != nil {
 		return r.quick(v), ""
 	}
-	out, _, err := r.program.Eval(v)
+	out, _, err := program.Eval(values)
 	if err != nil {
 		return false, err.Error()
+	}
+	if types.IsUnknown(out) {
+		return false, unknown
 	}
 	b, ok := out.Value().(bool)
 	if !ok {
@@ -323,13 +432,22 @@ func (r *Rule) ask(v *view) (spoke bool, unknown string) {
 	return b, ""
 }
 
-// usesPrevious reports whether a rule looks at the version before.
-func (p *Policy) usesPrevious() bool {
-	return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.uses.previous || r.uses.age })
+// asksHistory reports whether a rule about the package looks at its other versions or at its age.
+func (p *Policy) asksHistory(s *Subject) bool {
+	return slices.ContainsFunc(p.Rules, func(r Rule) bool {
+		return slices.ContainsFunc(r.asks, func(i int) bool {
+			name := variables[i].name
+			return strings.HasPrefix(name, "previous.") || name == "pkg.age" && s.Outcome.Published.IsZero()
+		}) && (len(r.Packages) == 0 || anyMatches(r.Packages, s.ID.Name, s.ID.Version))
+	})
 }
 
 // rules asks every rule of the user's.
-func (p *Policy) rules(v *view, add addFunc) {
+func (p *Policy) rules(s *Subject, add addFunc) {
+	if len(p.Rules) == 0 {
+		return
+	}
+	v := newView(s)
 	for i := range p.Rules {
 		r := &p.Rules[i]
 		if len(r.Packages) > 0 && !anyMatches(r.Packages, v.s.ID.Name, v.s.ID.Version) {
@@ -338,7 +456,7 @@ func (p *Policy) rules(v *view, add addFunc) {
 		spoke, unknown := r.ask(v)
 		switch {
 		case unknown != "":
-			add(r.ID, Setting{Level: Error, Place: r.Place, Mode: r.Mode}, "the rule could not be decided: %s", unknown)
+			add(r.ID, Setting{Level: Error, Place: r.Place, Mode: r.Mode}, "the rule %s could not be decided: %s", r.When, unknown)
 		case spoke:
 			add(r.ID, Setting{Level: r.Then, Place: r.Place, Mode: r.Mode}, "%s", r.Message)
 		}

@@ -277,6 +277,9 @@ func (p *Pin) Describe() string {
 func (p *Pinned) fields() []string {
 	events := slices.Clone(p.Events)
 	slices.Sort(events)
+	for i, e := range events {
+		events[i] = scalar(e)
+	}
 	return []string{p.Issuer, p.Repository, p.RepositoryID, p.Owner, p.OwnerID, p.Workflow, p.SignerWorkflow, string(p.Ref), strings.Join(events, ", "), p.Runner, p.Environment}
 }
 
@@ -297,19 +300,39 @@ func (p *Pinned) format(b *bytes.Buffer) {
 	}
 }
 
-// scalar writes a text as a YAML scalar, quoted where it could be read as anything else.
+// scalar writes a text as a YAML scalar, quoted where anybody's reading of YAML could take it for anything else. Whole
+// numbers stay plain: they are ids.
 func scalar(s string) string {
-	plain := s != "" && !strings.HasPrefix(s, "-") && !strings.HasSuffix(s, ":")
-	for i := 0; i < len(s) && plain; i++ {
-		c := s[i]
-		plain = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("./_-+", c) >= 0 || c == ':' && i > 0
-	}
-	var n yaml.Node
-	if plain && yaml.Unmarshal([]byte(s), &n) == nil && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode &&
-		(n.Content[0].Tag == "!!str" || n.Content[0].Tag == "!!int" && isNumber(s)) {
+	if isPlain(s) {
 		return s
 	}
 	return strconv.QuoteToASCII(s)
+}
+
+// isPlain reports whether a text can stand without quotes: letters, digits and a few marks that mean nothing in YAML,
+// and in a form that is no number, time or truth.
+func isPlain(s string) bool {
+	if s == "" || len(s) > 1000 || s[0] == '-' || s[0] == ':' || s[len(s)-1] == ':' {
+		return false
+	}
+	slash := false
+	for i := range len(s) {
+		c := s[i]
+		if c == '/' {
+			slash = true
+		} else if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._-+:", c) >= 0) {
+			return false
+		}
+	}
+	c := s[0] | 0x20
+	switch {
+	case slash, isNumber(s):
+		return true
+	case c >= 'a' && c <= 'z':
+		lower := strings.ToLower(s)
+		return !slices.Contains(oldTruths, lower) && lower != "true" && lower != "false" && lower != "null"
+	}
+	return npm.CheckVersion(s) == nil
 }
 
 func isNumber(s string) bool {

@@ -8,7 +8,9 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 )
@@ -48,17 +50,26 @@ func Parse(data []byte, file string, read func(name string) ([]byte, error)) (*P
 	if err := l.load(data, file, nil); err != nil {
 		return nil, err
 	}
+	ids := p.ruleIDs()
 	for i := range p.Waivers {
-		if w := &p.Waivers[i]; !p.knows(w.Rule) {
-			return nil, &SyntaxError{w.File, w.Line, 0, fmt.Sprintf("the waiver is of %q, and there is no such rule", w.Rule)}
+		if w := &p.Waivers[i]; !slices.Contains(ids, w.Rule) {
+			hint := ""
+			if s := suggest(w.Rule, ids); s != "" {
+				hint = fmt.Sprintf("; did you mean %s?", s)
+			}
+			return nil, &SyntaxError{w.File, w.Line, 0, fmt.Sprintf("the waiver is of %q, and there is no such rule%s", w.Rule, hint)}
 		}
 	}
 	return p, nil
 }
 
-// knows reports whether there is a rule of that ID.
-func (p *Policy) knows(rule string) bool {
-	return slices.Contains(BuiltIn(), rule) || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.ID == rule })
+// ruleIDs lists the rules that may be waived: the built-in ones and the user's.
+func (p *Policy) ruleIDs() []string {
+	ids := BuiltIn()
+	for i := range p.Rules {
+		ids = append(ids, p.Rules[i].ID)
+	}
+	return ids
 }
 
 // A loader reads a policy out of files that extend one another.
@@ -72,6 +83,7 @@ type reader struct {
 	*loader
 	file  string
 	above []string // files that extend this one, outermost first
+	lines []string // of the file
 }
 
 func (l *loader) load(data []byte, file string, above []string) error {
@@ -79,7 +91,7 @@ func (l *loader) load(data []byte, file string, above []string) error {
 	if err != nil {
 		return err
 	}
-	r := &reader{loader: l, file: file, above: append(slices.Clone(above), file)}
+	r := &reader{loader: l, file: file, above: append(slices.Clone(above), file), lines: strings.Split(strings.ReplaceAll(string(data), "\r\n", "\n"), "\n")}
 	// What a file extends comes first, so that the file can override it.
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		if root.Content[i].Value == "extends" {
@@ -101,20 +113,32 @@ func (l *loader) load(data []byte, file string, above []string) error {
 	if s := l.policy.Default.Invalid; s.Level != Deny {
 		return &SyntaxError{s.File, max(s.Line, 1), 0, fmt.Sprintf("invalid cannot be %s: evidence that contradicts itself is always denied", s.Level)}
 	}
-	return nil
-}
-
-func (r *reader) version(n *yaml.Node, version *int) error {
-	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(version) != nil || *version != 1 {
-		return r.errorf(n, "version must be 1")
+	if s := l.policy.Default.Unchecked; weight[s.Level] < weight[Warn] {
+		return &SyntaxError{s.File, max(s.Line, 1), 0, fmt.Sprintf("unchecked cannot be %s: what could not be told is no good news; write warn, error or deny", s.Level)}
 	}
 	return nil
 }
 
-// document parses a file's one YAML document, a mapping.
+func (r *reader) version(n *yaml.Node, version *int) error {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Value != "1" {
+		return r.errorf(n, "version must be 1")
+	}
+	*version = 1
+	return nil
+}
+
+// document parses a file's one YAML document, a mapping. Of YAML only what everybody reads alike is left in it:
+// mappings, lists and texts. Anchors, aliases and tags are refused wherever they stand.
 func document(data []byte, file string) (*yaml.Node, error) {
 	if len(data) > maxPolicy {
 		return nil, &SyntaxError{file, 1, 0, fmt.Sprintf("larger than %d bytes", maxPolicy)}
+	}
+	return documentOf(data, file)
+}
+
+func documentOf(data []byte, file string) (*yaml.Node, error) {
+	if line, column := notUTF8(data); line > 0 {
+		return nil, &SyntaxError{file, line, column, "this is not UTF-8"}
 	}
 	empty := &SyntaxError{file, 1, 0, "the file is empty; it needs at least `version: 1`"}
 	var root yaml.Node
@@ -122,28 +146,83 @@ func document(data []byte, file string) (*yaml.Node, error) {
 	if err := d.Decode(&root); errors.Is(err, io.EOF) {
 		return nil, empty
 	} else if err != nil {
-		return nil, &SyntaxError{file, yamlLine(err), 0, strings.TrimPrefix(err.Error(), "yaml: ")}
+		return nil, yamlError(err, file)
 	}
-	if err := d.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		return nil, &SyntaxError{file, 1, 0, "there is more than one YAML document"}
+	var second yaml.Node
+	if err := d.Decode(&second); err == nil {
+		return nil, &SyntaxError{file, max(second.Line, 1), 0, "there is more than one YAML document"}
+	} else if !errors.Is(err, io.EOF) {
+		return nil, yamlError(err, file)
 	}
-	if len(root.Content) == 0 || root.Content[0].Tag == "!!null" {
+	if len(root.Content) == 0 || root.Content[0].Tag == "!!null" && root.Content[0].Style == 0 && root.Content[0].Anchor == "" {
 		return nil, empty
 	}
 	n := root.Content[0]
+	r := &reader{file: file}
+	if err := r.plain(n, 0); err != nil {
+		return nil, err
+	}
 	if n.Kind != yaml.MappingNode {
-		return nil, &SyntaxError{file, max(n.Line, 1), n.Column, "expected keys and values here"}
+		return nil, r.errorf(n, "expected keys and values here")
 	}
 	return n, nil
 }
 
-// yamlLine is the line that an error of the YAML library names.
-func yamlLine(err error) int {
-	line := 1
-	if _, rest, ok := strings.Cut(err.Error(), "line "); ok {
-		fmt.Sscanf(rest, "%d", &line)
+// maxNesting is how deep mappings and lists may lie in one another; the language needs six.
+const maxNesting = 16
+
+// plain refuses what of YAML is not used in a policy. Aliases are not expanded before they are refused.
+func (r *reader) plain(n *yaml.Node, depth int) error {
+	switch {
+	case n.Kind == yaml.AliasNode || n.Anchor != "":
+		return r.errorf(n, "anchors and aliases are not used in a policy")
+	case n.Style&yaml.TaggedStyle != 0:
+		return r.errorf(n, "the tag %s: tags are not used in a policy", n.Tag)
+	case depth > maxNesting:
+		return r.errorf(n, "this is nested too deeply")
 	}
-	return max(line, 1)
+	for i, c := range n.Content {
+		if n.Kind == yaml.MappingNode && i%2 == 0 && c.Kind != yaml.AliasNode && (c.Kind != yaml.ScalarNode || c.Tag == "!!null") {
+			return r.errorf(c, "a key has to be a text")
+		}
+		if err := r.plain(c, depth+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notUTF8 finds the first bytes that are not UTF-8: their line and column from 1, or 0.
+func notUTF8(data []byte) (line, column int) {
+	if utf8.Valid(data) {
+		return 0, 0
+	}
+	for text := range bytes.Lines(data) {
+		line++
+		for i := 0; i < len(text); {
+			c, size := utf8.DecodeRune(text[i:])
+			column++
+			if c == utf8.RuneError && size == 1 {
+				return line, column
+			}
+			i += size
+		}
+		column = 0
+	}
+	return line, 1
+}
+
+// yamlError places what the YAML library says, which names a line in its text where it knows one.
+func yamlError(err error, file string) error {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if rest, ok := strings.CutPrefix(text, "line "); ok {
+		if number, after, ok := strings.Cut(rest, ": "); ok {
+			if n, err := strconv.Atoi(number); err == nil {
+				text, line = after, n
+			}
+		}
+	}
+	return &SyntaxError{file, max(line, 1), 0, "this is not YAML: " + text}
 }
 
 // extend reads the file that this one extends.
@@ -187,9 +266,6 @@ func (r *reader) fields(n *yaml.Node, readers map[string]fieldReader) error {
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		if key.Kind != yaml.ScalarNode || value.Kind == yaml.AliasNode || value.Anchor != "" || key.Anchor != "" {
-			return r.errorf(key, "anchors and aliases are not used in a policy")
-		}
 		read, ok := readers[key.Value]
 		if !ok {
 			known := make([]string, 0, len(readers))
@@ -222,9 +298,6 @@ func (r *reader) each(n *yaml.Node, what string, read fieldReader) error {
 		return r.errorf(n, "more than %d %s", maxEntries, what)
 	}
 	for _, entry := range n.Content {
-		if entry.Kind == yaml.AliasNode || entry.Anchor != "" {
-			return r.errorf(entry, "anchors and aliases are not used in a policy")
-		}
 		if err := read(entry); err != nil {
 			return err
 		}
@@ -232,16 +305,23 @@ func (r *reader) each(n *yaml.Node, what string, read fieldReader) error {
 	return nil
 }
 
-// text reads a text that is not empty.
+// text reads a text that is not empty. What some readers of YAML take for a truth, a number or a time has to be
+// in quotes, so that there is one reading of it.
 func (r *reader) text(s *string) fieldReader {
 	return func(n *yaml.Node) error {
 		if n.Kind != yaml.ScalarNode || n.Value == "" || n.Tag == "!!null" {
 			return r.errorf(n, "expected a text here")
 		}
+		if n.Tag != "!!str" || n.Style == 0 && slices.Contains(oldTruths, strings.ToLower(n.Value)) {
+			return r.errorf(n, "write %q in quotes: YAML may take it for something else than a text", n.Value)
+		}
 		*s = n.Value
 		return nil
 	}
 }
+
+// oldTruths are texts that YAML 1.1 took for true or false, beside those that YAML still does.
+var oldTruths = []string{"y", "n", "yes", "no", "on", "off"}
 
 // texts reads one text or a list of them.
 func (r *reader) texts(list *[]string) fieldReader {

@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"assay/internal/npm"
@@ -17,38 +19,55 @@ type Pattern struct {
 	version string // "" for any
 }
 
-// ParsePattern reads a pattern. The error says what is wrong with it.
+// ParsePattern reads a pattern. The error says what is wrong with it: above all a pattern that can match nothing is one,
+// since a rule about no package is a rule that is not there.
 func ParsePattern(s string) (Pattern, error) {
 	p := Pattern{Text: s}
 	rest := s
 	if strings.HasPrefix(s, "pkg:") {
 		path, ok := strings.CutPrefix(s, "pkg:npm/")
-		if !ok || strings.ContainsAny(path, "?#") {
-			return p, fmt.Errorf("%q is not the purl of an npm package", s)
+		plain, err := url.PathUnescape(path)
+		if !ok || err != nil || strings.ContainsAny(path, "?#") || strings.HasPrefix(path, "@") {
+			return p, fmt.Errorf("%q is not the purl of an npm package, such as pkg:npm/%%40babel/core@7.24.0", s)
 		}
-		rest = path
-		if after, ok := strings.CutPrefix(path, "%40"); ok {
-			rest = "@" + after
-		}
+		rest = plain
 	}
 	p.name = rest
 	if i := strings.LastIndexByte(rest, '@'); i > 0 {
 		p.name, p.version = rest[:i], rest[i+1:]
-		if p.version == "" {
-			return p, fmt.Errorf("%q ends in @ and names no version", s)
+		if err := checkVersionPattern(p.version); err != nil {
+			return p, fmt.Errorf("%q: %w", s, err)
 		}
 	}
 	plain := strings.ReplaceAll(p.name, "*", "a")
 	if err := npm.CheckName(plain); err != nil && p.name != "**" && p.name != "*" {
 		return p, fmt.Errorf("%q names no package: %w", s, err)
 	}
-	if strings.ContainsAny(p.version, " \t/<>=^~|") {
-		return p, fmt.Errorf("%q has a range for a version: write one version, or a pattern such as 1.*", s)
-	}
 	if strings.Count(s, "*") > maxStars {
 		return p, fmt.Errorf("%q has more than %d stars", s, maxStars)
 	}
 	return p, nil
+}
+
+// checkVersionPattern refuses what no version can match: ranges, tags, and versions that are not written out.
+func checkVersionPattern(v string) error {
+	if v == "" {
+		return errors.New("it ends in @ and names no version")
+	}
+	if !strings.Contains(v, "*") {
+		if npm.CheckVersion(v) != nil {
+			return fmt.Errorf("%q is neither one version, such as 1.2.3, nor a pattern of versions, such as 1.*; ranges and tags are not known", v)
+		}
+		return nil
+	}
+	for i := range len(v) {
+		c := v[i]
+		digit, letter := c >= '0' && c <= '9', c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		if c != '*' && !digit && (i == 0 || !letter && c != '.' && c != '-' && c != '+') {
+			return fmt.Errorf("%q is not a pattern of versions, such as 1.*", v)
+		}
+	}
+	return nil
 }
 
 // maxStars bounds what one pattern can cost.

@@ -124,10 +124,15 @@ func (p *Policy) pins(s *Subject, add addFunc) {
 			add("unpinned", p.Identity.Unpinned, "%s says nothing of it: it is new here, or was never pinned; look at it and run `assay pin`", s.Lock.File)
 		}
 	case o.Verdict == verify.Unchecked:
-		if pin.Floor == verify.Provenance {
+		switch pin.Floor {
+		case verify.Provenance:
 			set := at(p.Drift, pin.At)
 			set.Level = Error
 			add("drift", set, "its publisher is pinned, and could not be verified")
+		case verify.Signed:
+			set := at(p.Downgrade.Line, pin.At)
+			set.Level = Error
+			add("downgrade-line", set, "release line %s is pinned as %s, and this version could not be checked", pin.Line, pin.Floor)
 		}
 	case rank(o.Verdict) < rank(pin.Floor):
 		if !anyMatches(p.Downgrade.Exclude, s.ID.Name, s.ID.Version) {

@@ -179,13 +179,19 @@ func (p *Policy) Plain() *Policy {
 	return plain
 }
 
-// NeedsHistory reports whether a rule looks at the package's other versions, for a version that is new to the
-// project.
+// NeedsHistory reports whether a rule looks at the package's other versions. The built-in ones do so for versions that
+// are new to the project; one of the user's that asks for them gets them for every version.
 func (p *Policy) NeedsHistory(s *Subject) bool {
-	if s.held() || s.Outcome.Verdict == verify.Invalid {
+	switch attested := s.Outcome.Verdict == verify.Provenance; {
+	case p.asksHistory(s):
+		return true
+	case s.held() || s.Outcome.Verdict == verify.Invalid:
 		return false
+	case p.ManifestChange.Level != Allow || p.Burst.Level != Allow:
+		return true
+	case attested:
+		return p.MinAge.Attested > 0 && (s.Outcome.Published.IsZero() || s.Now.Sub(s.Outcome.Published) < p.MinAge.Attested)
+	default:
+		return p.MinAge.Unattested > 0 || p.Downgrade.Line.Line > 0 || p.Downgrade.Package.Line > 0
 	}
-	attested := s.Outcome.Verdict == verify.Provenance
-	return p.MinAge.Unattested > 0 && !attested || p.MinAge.Attested > 0 && attested || p.ManifestChange.Level != Allow || p.Burst.Level != Allow ||
-		(p.Downgrade.Line.Line > 0 || p.Downgrade.Package.Line > 0) && !attested || p.usesPrevious()
 }

@@ -15,9 +15,9 @@ func TestParse(t *testing.T) {
 		check             func(*Policy) bool
 	}{
 		{name: "least", in: "version: 1\n", check: func(p *Policy) bool { return p.Default.Unsigned.Level == Deny && p.Default.Signed.Level == Warn }},
-		{name: "levels", in: "version: 1\ndefault: {unsigned: warn, signed: deny}\nsources: {git: deny}\nidentity: {no-repository: deny}\n",
+		{name: "levels", in: "version: 1\ndefault: {unsigned: warn, signed: note}\nsources: {git: deny}\nidentity: {no-repository: deny}\n",
 			check: func(p *Policy) bool {
-				return p.Default.Unsigned == Setting{Warn, Place{"p.yaml", 2}, ""} && p.Default.Signed.Level == Deny && p.Sources.Git.Level == Deny && p.Identity.NoRepository.Level == Deny
+				return p.Default.Unsigned == Setting{Warn, Place{"p.yaml", 2}, ""} && p.Default.Signed.Level == Note && p.Sources.Git.Level == Deny && p.Identity.NoRepository.Level == Deny
 			}},
 		{name: "registry", in: "version: 1\nregistries:\n  https://npm.example/:\n    keys: none\n    publisher: {repository: acme/builds}\n",
 			check: func(p *Policy) bool {
@@ -224,10 +224,10 @@ func TestDecideSource(t *testing.T) {
 	for source, want := range map[string]Level{
 		"git": Warn, "url": Deny, "file": Allow, "workspace": Allow, "link": Allow, "bundled": Allow, "foreign": Allow, "unknown": Error, "something else": Deny,
 	} {
-		if d, _ := Default().DecideSource(source, ""); d != Decision(want) {
+		if d, _ := Default().DecideSource(Dependency{Source: source, Now: now}); d != Decision(want) {
 			t.Errorf("%s: %s, want %s", source, d, want)
 		}
-		if d, _ := Default().DecideSource(source, "odd"); d != Decision(Deny) {
+		if d, _ := Default().DecideSource(Dependency{Source: source, Oddity: "odd", Now: now}); d != Decision(Deny) {
 			t.Errorf("%s with an oddity: %s", source, d)
 		}
 	}

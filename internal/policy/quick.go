@@ -115,6 +115,5 @@ func quickText(e ast.Expr) func(*view) string {
 	if !ok || variables[i].text == nil {
 		return nil
 	}
-	get := variables[i].text
-	return func(v *view) string { return bounded(get(v)) }
+	return variables[i].text
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"gopkg.in/yaml.v3"
 
@@ -45,23 +46,24 @@ func (r *reader) sections() map[string]fieldReader {
 	}
 }
 
-// group reads a mapping of levels, with a mode for those that have none of their own.
+// group reads a mapping of levels, with a mode for all of them that have none of their own.
 func (r *reader) group(settings map[string]*Setting) fieldReader {
 	return func(n *yaml.Node) error {
 		var mode Mode
 		readers := map[string]fieldReader{"mode": r.mode(&mode)}
-		var written []*Setting
+		own := make(map[*Setting]bool) // those that are written here, with a mode
 		for key, s := range settings {
 			readers[key] = func(n *yaml.Node) error {
-				written = append(written, s)
-				return r.level(s)(n)
+				err := r.level(s)(n)
+				own[s] = s.Mode != ""
+				return err
 			}
 		}
 		if err := r.fields(n, readers); err != nil {
 			return err
 		}
-		for _, s := range written {
-			if s.Mode == "" {
+		for _, s := range settings {
+			if mode != "" && !own[s] {
 				s.Mode = mode
 			}
 		}
@@ -94,7 +96,7 @@ func (r *reader) publisher(n *yaml.Node) error {
 	var signer string
 	err := r.fields(n, map[string]fieldReader{
 		"packages":        r.patterns(&rule.Packages),
-		"issuer":          r.text(&rule.Issuer),
+		"issuer":          r.issuer(&rule.Issuer),
 		"repository":      r.text(&rule.Repository),
 		"repository_id":   r.number(&rule.RepositoryID),
 		"owner":           r.text(&rule.Owner),
@@ -194,12 +196,27 @@ func (r *reader) downgrade(n *yaml.Node) error {
 		return nil
 	}
 	var mode Mode
-	quiet := func(n *yaml.Node) error { return r.duration(&d.QuietAfter)(n) }
+	own := make(map[*Setting]bool) // those that are written here, with a mode
+	level := func(s *Setting) fieldReader {
+		return func(n *yaml.Node) error {
+			err := r.level(s)(n)
+			own[s] = s.Mode != ""
+			return err
+		}
+	}
+	quiet := false
+	quietAfter := func(n *yaml.Node) error {
+		if quiet {
+			return r.errorf(n, "quiet-after and ignore-after are two words for one thing")
+		}
+		quiet = true
+		return r.duration(&d.QuietAfter)(n)
+	}
 	err := r.fields(n, map[string]fieldReader{
-		"line":         r.level(&d.Line),
-		"package":      r.level(&d.Package),
-		"quiet-after":  quiet,
-		"ignore-after": quiet, // pnpm's trustPolicyIgnoreAfter
+		"line":         level(&d.Line),
+		"package":      level(&d.Package),
+		"quiet-after":  quietAfter,
+		"ignore-after": quietAfter, // pnpm's trustPolicyIgnoreAfter
 		"exclude":      r.patterns(&d.Exclude),
 		"mode":         r.mode(&mode),
 	})
@@ -210,7 +227,7 @@ func (r *reader) downgrade(n *yaml.Node) error {
 		if s.Line == 0 {
 			s.Place = r.at(n)
 		}
-		if s.Mode == "" {
+		if mode != "" && !own[s] {
 			s.Mode = mode
 		}
 	}
@@ -300,15 +317,27 @@ func short(d time.Duration) string {
 
 func (r *reader) issuers(n *yaml.Node) error {
 	return r.each(n, "URLs", func(n *yaml.Node) error {
+		var issuer string
+		if err := r.issuer(&issuer)(n); err != nil {
+			return err
+		}
+		if !slices.Contains(r.policy.Issuers, issuer) {
+			r.policy.Issuers = append(r.policy.Issuers, issuer)
+		}
+		return nil
+	})
+}
+
+// issuer reads the URL of an OIDC issuer. It is compared as it stands.
+func (r *reader) issuer(s *string) fieldReader {
+	return func(n *yaml.Node) error {
 		u, err := url.Parse(n.Value)
 		if n.Kind != yaml.ScalarNode || err != nil || u.Scheme != "https" || u.Host == "" {
 			return r.errorf(n, "%q is not the https URL of an issuer", n.Value)
 		}
-		if !slices.Contains(r.policy.Issuers, n.Value) {
-			r.policy.Issuers = append(r.policy.Issuers, n.Value)
-		}
+		*s = n.Value
 		return nil
-	})
+	}
 }
 
 func (r *reader) registries(n *yaml.Node) error {
@@ -424,16 +453,15 @@ func (r *reader) rule(n *yaml.Node) error {
 
 // expressionError places what is wrong with an expression in the file.
 func (r *reader) expressionError(n *yaml.Node, wrong *expressionError) error {
-	e := &SyntaxError{File: r.file, Line: max(n.Line, 1), Column: n.Column, Text: "in `when:`: " + wrong.msg}
-	switch n.Style {
-	case yaml.LiteralStyle, yaml.FoldedStyle:
-		e.Line, e.Column = n.Line+wrong.line, 0
-	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
-		e.Column += 1 + wrong.column
-	default:
-		e.Column += wrong.column
+	at := 0
+	for line := range strings.Lines(n.Value) {
+		if wrong.line--; wrong.line == 0 {
+			break
+		}
+		at += utf8.RuneCountInString(line)
 	}
-	return e
+	line, column := position(r.lines, n, n.Value, at+wrong.column)
+	return &SyntaxError{File: r.file, Line: max(line, 1), Column: column, Text: "in `when:`: " + wrong.msg}
 }
 
 func isRuleID(s string) bool {

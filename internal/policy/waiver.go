@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"cmp"
 	"fmt"
+	"strings"
 	"time"
 
 	"assay/internal/npm"
@@ -23,6 +25,11 @@ const warnBefore = 7 * 24 * time.Hour
 
 // end is when the waiver ends.
 func (w *Waiver) end() time.Time { return w.Until.AddDate(0, 0, 1) }
+
+// outlasts reports whether w counts before o, in whatever order the two stand.
+func (w *Waiver) outlasts(o *Waiver) bool {
+	return cmp.Or(w.Until.Compare(o.Until), strings.Compare(w.By, o.By), strings.Compare(w.Reason, o.Reason)) > 0
+}
 
 // waive turns findings that a waiver covers into notes. What an expired waiver covered stays as it is, and a
 // finding of its own says why it speaks again.
@@ -47,7 +54,7 @@ func (p *Policy) waive(s *Subject, findings []Finding) []Finding {
 		var best *Waiver
 		for k := range p.Waivers {
 			w := &p.Waivers[k]
-			if w.covers(s, f.Rule) && (best == nil || w.Until.After(best.Until)) {
+			if w.covers(s, f.Rule) && (best == nil || w.outlasts(best)) {
 				best = w
 			}
 		}
@@ -69,7 +76,7 @@ func (p *Policy) waive(s *Subject, findings []Finding) []Finding {
 // covers reports whether the waiver is about a rule's finding on the package. Where it names bytes, only a
 // package of exactly those bytes is meant, by what the lockfile holds of it.
 func (w *Waiver) covers(s *Subject, rule string) bool {
-	if w.Rule != rule || !w.Package.Match(s.ID.Name, s.ID.Version) {
+	if w.Rule != rule || !w.Package.Match(s.ID.Name, s.ID.Version) || w.Package.version != "" && s.ID.Version == "" {
 		return false
 	}
 	if w.SHA512 == "" {
