@@ -1,12 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"assay/internal/gittree"
 )
 
 // A revision is a state of the work tree that policy and pins are taken from.
@@ -22,10 +21,10 @@ func (s *session) judge(ctx context.Context, project string) (*revision, error) 
 		if !ok {
 			return nil, nil
 		}
-		if _, err := git(ctx, project, "rev-parse", "--show-toplevel"); err != nil {
+		if _, err := gittree.Git(ctx, project, "rev-parse", "--show-toplevel"); err != nil {
 			return nil, nil // no work tree, so nothing of it is part of the change
 		}
-		base, err := git(ctx, project, "merge-base", "HEAD", target)
+		base, err := gittree.Git(ctx, project, "merge-base", "HEAD", target)
 		if err != nil {
 			return nil, usagef("fetch the whole history (actions/checkout: fetch-depth: 0; GitLab: GIT_DEPTH: 0), or name a revision with --policy-from",
 				"this is a change request, so policy and pins have to come from where it began, and that cannot be found: %w", err)
@@ -35,7 +34,7 @@ func (s *session) judge(ctx context.Context, project string) (*revision, error) 
 	if strings.HasPrefix(rev, "-") {
 		return nil, usagef("", "--policy-from %q is not a revision", rev)
 	}
-	commit, err := git(ctx, project, "rev-parse", "--verify", "--quiet", rev+"^{commit}")
+	commit, err := gittree.Git(ctx, project, "rev-parse", "--verify", "--quiet", rev+"^{commit}")
 	if err != nil {
 		return nil, usagef("for example --policy-from origin/main", "--policy-from %q is not a revision here", rev)
 	}
@@ -44,18 +43,18 @@ func (s *session) judge(ctx context.Context, project string) (*revision, error) 
 
 // holds reports whether a file is part of the project's work tree, so that the revision has a say about it.
 func (r *revision) holds(ctx context.Context, project, file string) bool {
-	tree, err := git(ctx, filepath.Dir(file), "rev-parse", "--show-toplevel")
-	own, ownErr := git(ctx, project, "rev-parse", "--show-toplevel")
+	tree, err := gittree.Git(ctx, filepath.Dir(file), "rev-parse", "--show-toplevel")
+	own, ownErr := gittree.Git(ctx, project, "rev-parse", "--show-toplevel")
 	return err == nil && ownErr == nil && own == tree
 }
 
 // read returns a file as it is at the revision; absent says that it is not there.
 func (r *revision) read(ctx context.Context, file string) (data []byte, absent bool, err error) {
 	dir, name := filepath.Dir(file), "./"+filepath.Base(file) // taken from the directory that git runs in
-	if listed, err := git(ctx, dir, "ls-tree", "--name-only", r.commit, name); err != nil || strings.TrimSpace(listed) == "" {
+	if listed, err := gittree.Git(ctx, dir, "ls-tree", "--name-only", r.commit, name); err != nil || strings.TrimSpace(listed) == "" {
 		return nil, true, err
 	}
-	text, err := git(ctx, dir, "show", r.commit+":"+name)
+	text, err := gittree.Git(ctx, dir, "show", r.commit+":"+name)
 	return []byte(text), false, err
 }
 
@@ -76,16 +75,4 @@ func (s *session) changeTarget() (rev string, ok bool) {
 		return "origin/" + strings.TrimPrefix(get("SYSTEM_PULLREQUEST_TARGETBRANCH"), "refs/heads/"), true
 	}
 	return "", false
-}
-
-// git runs git in a directory and returns what it prints.
-func git(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = dir
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.String(), nil
 }
