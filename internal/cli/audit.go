@@ -27,6 +27,7 @@ type auditFlags struct {
 	common
 	omit                []string
 	workspaces          []string
+	base                string
 	tarballs            bool
 	installed           bool
 	includeAttestations bool
@@ -68,6 +69,7 @@ func (f *auditFlags) addAudit(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
 	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
+	fl.StringVar(&f.base, "base", "", "compare with the lockfile at this git `REV` (in CI on a change request: where the change began)")
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
 	fl.BoolVar(&f.installed, "installed", false, "compare the files in node_modules with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
@@ -167,6 +169,9 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	options := s.auditOptions(policy.Filter{})
 	options.Tarballs, options.Installed = f.tarballs, f.installed
 	options.IncludeAttestations = f.includeAttestations
+	if options.Base, err = s.base(cmd.Context(), args, f.base, inventory.Options{LegacyPeerDeps: legacyPeers == "true"}, targets, options); err != nil {
+		return err
+	}
 	if !f.quiet {
 		s.bar.Store(newProgress(env.Stderr, env.Terminal, cmp.Or(env.Width, 80), len(targets), env.Now))
 	}
