@@ -34,7 +34,7 @@ func (r *Runner) history(ctx context.Context, s *policy.Subject, rt *registryTru
 		}
 	}
 	s.History = h
-	for _, v := range s.Precedents() {
+	for _, v := range r.o.Policy.Precedents(s) {
 		id := npm.ID{Name: s.ID.Name, Version: v.Version}
 		out, _ := r.outcome(ctx, &Target{Package: verify.Package{ID: id, Registry: s.Registry}}, rt, rt.options)
 		v.Verdict, v.Publisher, v.Logged = out.Verdict, out.Publisher, out.Published

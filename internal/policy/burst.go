@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,128 +11,218 @@ import (
 )
 
 // What counts as sudden. The figures are those of real thefts of accounts: two versions of one package six minutes
-// apart, several release lines within half an hour, dozens of packages within a few minutes.
+// apart, several release lines within half an hour, dozens of packages within a few minutes, the same new script in
+// packages of several people within a day.
 const (
 	burstWindow   = time.Hour
+	quickWindow   = burstWindow / 4
 	burstVersions = 3
 	burstLines    = 2
 	burstPackages = 5
+	sameScripts   = 3
+	scriptWindow  = 24 * time.Hour
 	dormantAfter  = 365 * 24 * time.Hour
+	newAccount    = 30 * 24 * time.Hour
 )
 
 // A Tree is what the packages of one run say together.
 type Tree struct {
-	releases map[string][]release // by who published
+	accounts map[string][]release // by account that published, without verified publishers
+	scripts  map[string][]release // by what runs or is fetched on install, and did not or was not before
 }
 
 // A release is one version that is new to the project.
 type release struct {
-	name string
-	at   time.Time
+	name, repository string
+	at               time.Time
 }
 
 // NewTree puts the subjects of one run together. Those that the project held before count for nothing.
 func NewTree(subjects []*Subject) *Tree {
-	t := &Tree{releases: make(map[string][]release)}
+	t := &Tree{accounts: make(map[string][]release), scripts: make(map[string][]release)}
 	for _, s := range subjects {
-		if s.History == nil || s.held() {
-			continue
-		}
 		own := s.own()
-		if own == nil || own.at().IsZero() {
+		if own == nil || own.at().IsZero() || s.held() || !s.isNew(own) {
 			continue
 		}
-		if who := s.publishedBy(own); who != "" {
-			t.releases[who] = append(t.releases[who], release{s.ID.Name, own.at()})
+		last, _ := s.accepted()
+		r := release{s.ID.Name, strings.ToLower(own.Repository), own.at()}
+		if last != nil && last.Repository != "" { // what was said before whatever happened
+			r.repository = strings.ToLower(last.Repository)
+		}
+		if s.Outcome.Verdict != verify.Provenance && own.User != "" {
+			t.accounts[own.User] = append(t.accounts[own.User], r)
+		}
+		if last != nil {
+			for _, text := range own.Manifest.runs(&last.Manifest) {
+				t.scripts[text] = append(t.scripts[text], r)
+			}
 		}
 	}
 	return t
 }
 
-// publishedBy names who published a version: the verified publisher's owner, else the account that the registry
-// names; "" if neither is known.
-func (s *Subject) publishedBy(own *Version) string {
-	if p := s.Outcome.Publisher; p != nil {
-		return "publisher " + p.Issuer + " " + p.OwnerID + " " + strings.ToLower(p.Owner)
-	}
-	if own.User != "" {
-		return "account " + own.User
-	}
-	return ""
-}
-
-// together counts the packages that somebody published within the window around a time.
-func (t *Tree) together(who string, at time.Time) int {
-	if t == nil {
-		return 0
-	}
-	names := make(map[string]bool)
-	for _, r := range t.releases[who] {
-		if d := r.at.Sub(at).Abs(); d <= burstWindow {
-			names[r.name] = true
+// runs lists the install scripts, and the dependencies from outside of the registry, that m has and old has not.
+func (m *Manifest) runs(old *Manifest) []string {
+	var list []string
+	for _, name := range sortedKeys(m.Scripts) {
+		if old.Scripts[name] != m.Scripts[name] {
+			list = append(list, "install script "+m.Scripts[name])
 		}
 	}
-	return len(names)
+	for _, name := range sortedKeys(m.Dependencies) {
+		if spec := m.Dependencies[name]; elsewhere(spec) && old.Dependencies[name] != spec {
+			list = append(list, "dependency "+spec)
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
 }
 
-// burst speaks of versions that came suddenly: several of the package at once, after a long silence by another
-// account, or together with many other packages.
+// within counts the packages, and the repositories that they are from, released within a window around a time.
+func within(releases []release, at time.Time, window time.Duration) (packages, repositories int) {
+	names, from := make(map[string]bool), make(map[string]bool)
+	for _, r := range releases {
+		if r.at.Sub(at).Abs() <= window {
+			names[r.name], from[r.repository] = true, true
+		}
+	}
+	return len(names), len(from)
+}
+
+// burst speaks of versions that came suddenly: several of the package at once, by an account that is new to it where
+// another was usual, or together with others that have nothing to do with it.
 func (p *Policy) burst(s *Subject, add addFunc) {
-	if p.Burst.Level == Allow || s.held() {
-		return
-	}
 	own := s.own()
-	if own == nil || own.at().IsZero() {
+	if p.Burst.Level == Allow || s.held() || own.at().IsZero() || !s.isNew(own) {
 		return
 	}
-	var signs []string
-	versions, lines := 0, make(map[string]bool)
-	for i := range s.History.Versions {
-		v := &s.History.Versions[i]
-		if v.at().IsZero() || v.at().Sub(own.at()).Abs() > burstWindow {
-			continue
-		}
-		versions++
-		if !npm.IsPrerelease(v.Version) {
-			lines[npm.ReleaseLine(v.Version)] = true
-		}
-	}
-	previous := s.previous()
-	switch {
-	case len(lines) >= burstLines:
-		signs = append(signs, fmt.Sprintf("%d release lines within an hour", len(lines)))
-	case versions >= burstVersions, versions == 2 && s.quick(own):
-		signs = append(signs, fmt.Sprintf("%d versions within an hour", versions))
-	}
-	if previous != nil && !previous.at().IsZero() && own.at().Sub(previous.at()) > dormantAfter && own.User != previous.User && own.User != "" && previous.User != "" &&
-		s.Outcome.Verdict != verify.Provenance {
-		signs = append(signs, fmt.Sprintf("the first version in %s, by another account (%s, before %s)", short(own.at().Sub(previous.at())), cut(own.User), cut(previous.User)))
-	}
-	if who := s.publishedBy(own); who != "" && !s.usual(previous) {
-		if n := s.Tree.together(who, own.at()); n >= burstPackages {
-			signs = append(signs, fmt.Sprintf("%d packages of this project by the same publisher within an hour", n))
-		}
-	}
+	signs := slices.DeleteFunc([]string{s.sudden(own), s.stranger(own), s.together(own)}, func(sign string) bool { return sign == "" })
 	if len(signs) > 0 {
 		add("burst", p.Burst, "%s", strings.Join(signs, "; "))
 	}
 }
 
-// quick reports whether another version of the release line came within a quarter of an hour.
-func (s *Subject) quick(own *Version) bool {
-	for i := range s.History.Versions {
-		v := &s.History.Versions[i]
-		if v != own && npm.ReleaseLine(v.Version) == npm.ReleaseLine(own.Version) && v.at().Sub(own.at()).Abs() <= burstWindow/4 && !v.at().IsZero() {
-			return true
-		}
-	}
-	return false
+// crowded reports whether other versions of the package came within an hour of the subject's.
+func (s *Subject) crowded() bool {
+	own := s.own()
+	return len(s.around(own)) > 1
 }
 
-// usual reports whether a verified publisher made this version as it made the one before: many packages of one
-// repository are released together.
-func (s *Subject) usual(previous *Version) bool {
-	return s.Outcome.Publisher != nil && previous != nil && previous.Publisher != nil && s.Outcome.Publisher.Issuer == previous.Publisher.Issuer &&
-		s.Outcome.Publisher.RepositoryID != "" && s.Outcome.Publisher.RepositoryID == previous.Publisher.RepositoryID &&
-		s.Outcome.Publisher.Workflow == previous.Publisher.Workflow
+// around returns the releases within an hour of the subject's version, itself among them. Prereleases come as builds
+// do, so only the subject's own may be one.
+func (s *Subject) around(own *Version) []*Version {
+	var list []*Version
+	for i := range s.History.Versions {
+		v := &s.History.Versions[i]
+		if v == own || !v.at().IsZero() && v.at().Sub(own.at()).Abs() <= burstWindow && !npm.IsPrerelease(v.Version) {
+			list = append(list, v)
+		}
+	}
+	return list
+}
+
+// sudden tells of several versions at once. The usual publisher may release to all lines together, and put up
+// numbers again that the registry took down; nobody releases one line over and over within minutes.
+func (s *Subject) sudden(own *Version) string {
+	if !s.crowded() {
+		return ""
+	}
+	usual := s.usual()
+	line := npm.ReleaseLine(own.Version)
+	all, inLine, quick := 0, 0, 0
+	lines := make(map[string]bool)
+	for _, v := range s.around(own) {
+		if usual && v.Removed {
+			continue
+		}
+		all++
+		lines[npm.ReleaseLine(v.Version)] = true
+		if npm.ReleaseLine(v.Version) == line {
+			inLine++
+			if v.at().Sub(own.at()).Abs() <= quickWindow && (v == own || npm.IsPrerelease(v.Version) == npm.IsPrerelease(own.Version)) {
+				quick++
+			}
+		}
+	}
+	switch {
+	case !usual && len(lines) >= burstLines:
+		return fmt.Sprintf("%d release lines within an hour", len(lines))
+	case !usual && all >= burstVersions, inLine >= burstVersions:
+		return fmt.Sprintf("%d versions within an hour", all)
+	case quick > 1:
+		return fmt.Sprintf("%d versions within a quarter of an hour", quick)
+	}
+	return ""
+}
+
+// stranger tells of an account that never published the package before, where that was a robot's work or where nothing
+// had come for long. Who publishes is the registry's word, so this only ever adds a doubt.
+func (s *Subject) stranger(own *Version) string {
+	if s.Outcome.Verdict == verify.Provenance || own.User == "" || own.Trusted {
+		return ""
+	}
+	var first, before *Version // the account's first version, and the one before that
+	for i := range s.History.Versions {
+		v := &s.History.Versions[i]
+		if v.User == own.User {
+			first = v
+			break
+		}
+		if !v.Removed && v.User != "" && !v.at().IsZero() {
+			before = v
+		}
+	}
+	if first == nil || before == nil || first.at().IsZero() || own.at().Sub(first.at()) > newAccount {
+		return ""
+	}
+	who := fmt.Sprintf("%s (before: %s)", cut(own.User), cut(before.User))
+	switch silence := first.at().Sub(before.at()); {
+	case silence > dormantAfter:
+		return fmt.Sprintf("after a silence of %s, by an account that is new to it: %s", short(silence), who)
+	case first == own && (before.Trusted || had(before)):
+		return fmt.Sprintf("by an account that is new to it, where a workflow published before: %s", who)
+	}
+	return ""
+}
+
+// together tells of what other packages of the run show at the same time.
+func (s *Subject) together(own *Version) string {
+	if s.Tree == nil {
+		return ""
+	}
+	if s.Outcome.Verdict != verify.Provenance && own.User != "" {
+		if n, repositories := within(s.Tree.accounts[own.User], own.at(), burstWindow); n >= burstPackages && repositories > 1 {
+			return fmt.Sprintf("%d packages of this project, from %d repositories, by one account within an hour: %s", n, repositories, cut(own.User))
+		}
+	}
+	last, _ := s.accepted()
+	if last == nil {
+		return ""
+	}
+	for _, text := range own.Manifest.runs(&last.Manifest) {
+		if n, _ := within(s.Tree.scripts[text], own.at(), scriptWindow); n >= sameScripts {
+			return fmt.Sprintf("%d packages of this project have, since the same day, the %s", n, cut(text))
+		}
+	}
+	return ""
+}
+
+// usual reports whether a verified publisher made this version who may: the pinned one, else the one of the release
+// before.
+func (s *Subject) usual() bool {
+	p := s.Outcome.Publisher
+	if p == nil || s.Outcome.Verdict != verify.Provenance {
+		return false
+	}
+	if pin, _ := s.Lock.Pin(s.ID.Name, s.ID.Version); pin != nil && len(pin.Publishers) > 0 {
+		_, changes := nearest(pin.Publishers, p, s.ID)
+		return drifts(changes) == 0
+	}
+	last := lastOf(inLine(s.earlier(), npm.ReleaseLine(s.ID.Version)), had)
+	if last == nil || last.Publisher == nil {
+		return false
+	}
+	accepted, _ := Accept(last.Publisher, npm.ID{Name: s.ID.Name, Version: last.Version})
+	return drifts(accepted.Compare(p, s.ID)) == 0
 }

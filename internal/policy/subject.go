@@ -36,6 +36,8 @@ type History struct {
 	Versions []Version
 	// Problem says why the history could not be had, as one sentence; "" if it is there.
 	Problem string
+	// Unadvised says why the registry's advisories could not be had; "" if they are there, or nobody asked.
+	Unadvised string
 }
 
 // A Version is one version in a package's history. What the registry says of it is a claim; what a signature
@@ -51,8 +53,11 @@ type Version struct {
 	Announced  bool   // the registry announces attestations for it
 	Removed    bool   // the registry has its time and no document: it was taken down
 	Vulnerable bool   // an advisory of the registry names it
+	Malicious  bool   // an advisory of the registry says that it was made to do harm
+	Advisory   string // title and address of the advisory, hostile text; "" for none
 	Deprecated string // the notice, hostile text; "" for none
 	User       string // account that published it, hostile text; "" if unknown
+	Repository string // what its package.json claims, hostile text; "" if nothing
 	Trusted    bool   // the registry says that it came by trusted publishing
 	Approved   bool   // the registry says that a person approved a staged publish
 
