@@ -49,7 +49,12 @@ type Pinned struct {
 // LockFile is the name of the file in a project's directory.
 const LockFile = "assay.lock"
 
-const maxLock = 16 << 20
+// Bounds of an assay.lock in bytes. A package takes some six hundred where its publisher is pinned. YAML's nodes take
+// fifty times as much memory as what they were read from.
+const (
+	maxLock      = 16 << 20
+	maxOtherLock = 1 << 20
+)
 
 // ParseLock reads an assay.lock. Whatever it does not know is an error, a *SyntaxError with line and column: a
 // misspelt pin would pin nothing.
@@ -60,7 +65,19 @@ func ParseLock(data []byte, file string) (*Lock, error) {
 	if line := conflict(data); line > 0 {
 		return nil, &SyntaxError{file, line, 0, "the file has merge conflicts; `assay pin` merges both sides"}
 	}
-	root, err := document(data, file)
+	l, other := written(data, file)
+	if l != nil {
+		return l, nil
+	}
+	if len(data) > maxOtherLock {
+		return nil, &SyntaxError{file, max(other, 1), 0, fmt.Sprintf("this is not as `assay pin` writes it, and files in other forms are read up to %d bytes only", maxOtherLock)}
+	}
+	return parseLock(data, file)
+}
+
+// parseLock reads an assay.lock in any form that YAML has for it.
+func parseLock(data []byte, file string) (*Lock, error) {
+	root, err := documentOf(data, file)
 	if err != nil {
 		return nil, err
 	}
@@ -85,6 +102,9 @@ func conflict(data []byte) int {
 	line := 0
 	for text := range bytes.Lines(data) {
 		line++
+		if !bytes.ContainsAny(text[:1], "<=>|") {
+			continue
+		}
 		for _, marker := range []string{"<<<<<<<", "=======", ">>>>>>>", "|||||||"} {
 			if bytes.HasPrefix(text, []byte(marker)) {
 				return line
@@ -118,7 +138,7 @@ func (r *reader) pins(n *yaml.Node, l *Lock) error {
 			if slices.ContainsFunc(pins, func(p Pin) bool { return p.Line == line.Value }) {
 				return r.errorf(line, "release line %s of %s stands twice", line.Value, key.Value)
 			}
-			if npm.ReleaseLine(line.Value+strings.Repeat(".0", max(0, 2-strings.Count(line.Value, ".")))) != line.Value {
+			if !isLine(line.Value) {
 				return r.errorf(line, "%q is not a release line, such as \"1\" or \"0.3\"", line.Value)
 			}
 			pin, err := r.pin(body, line, key.Value)
@@ -192,11 +212,16 @@ func (r *reader) pinned(n *yaml.Node) (Pinned, error) {
 	return p, nil
 }
 
-// compareLines orders release lines by number.
-func compareLines(a, b string) int {
-	pad := func(s string) string { return s + strings.Repeat(".0", max(0, 2-strings.Count(s, "."))) }
-	return npm.CompareVersions(pad(a), pad(b))
+// padded is the first version of a release line.
+func padded(line string) string {
+	return line + strings.Repeat(".0", max(0, 2-strings.Count(line, ".")))
 }
+
+// isLine reports whether a text names a release line.
+func isLine(s string) bool { return s != "" && npm.ReleaseLine(padded(s)) == s }
+
+// compareLines orders release lines by number.
+func compareLines(a, b string) int { return npm.CompareVersions(padded(a), padded(b)) }
 
 // Pin returns what is accepted of a version's release line, nil if nothing is. others says that other lines of the
 // package are pinned. A nil Lock has no pins.
@@ -226,6 +251,9 @@ const lockHeader = "# The publishers that this project accepted, written by `ass
 func (l *Lock) Format() []byte {
 	var b bytes.Buffer
 	b.WriteString(lockHeader)
+	if len(l.Pins) == 0 {
+		return []byte(strings.TrimSuffix(lockHeader, "\n") + " {}\n")
+	}
 	for i, name := range slices.Sorted(maps.Keys(l.Pins)) {
 		if i > 0 {
 			b.WriteByte('\n')
@@ -292,6 +320,7 @@ func (p *Pinned) format(b *bytes.Buffer) {
 			continue
 		case keys[i] == "events":
 			value = "[" + value + "]"
+		case strings.HasSuffix(keys[i], "_id") && isNumber(value):
 		default:
 			value = scalar(value)
 		}
@@ -300,8 +329,7 @@ func (p *Pinned) format(b *bytes.Buffer) {
 	}
 }
 
-// scalar writes a text as a YAML scalar, quoted where anybody's reading of YAML could take it for anything else. Whole
-// numbers stay plain: they are ids.
+// scalar writes a text as a YAML scalar, quoted where anybody's reading of YAML could take it for anything else.
 func scalar(s string) string {
 	if isPlain(s) {
 		return s
@@ -326,7 +354,7 @@ func isPlain(s string) bool {
 	}
 	c := s[0] | 0x20
 	switch {
-	case slash, isNumber(s):
+	case slash:
 		return true
 	case c >= 'a' && c <= 'z':
 		lower := strings.ToLower(s)

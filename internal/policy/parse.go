@@ -175,9 +175,9 @@ const maxNesting = 16
 func (r *reader) plain(n *yaml.Node, depth int) error {
 	switch {
 	case n.Kind == yaml.AliasNode || n.Anchor != "":
-		return r.errorf(n, "anchors and aliases are not used in a policy")
+		return r.errorf(n, "anchors and aliases are not used here")
 	case n.Style&yaml.TaggedStyle != 0:
-		return r.errorf(n, "the tag %s: tags are not used in a policy", n.Tag)
+		return r.errorf(n, "the tag %s: tags are not used here", n.Tag)
 	case depth > maxNesting:
 		return r.errorf(n, "this is nested too deeply")
 	}
