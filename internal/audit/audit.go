@@ -262,6 +262,7 @@ func (r *Runner) row(t *Target, s *policy.Subject) report.Package {
 		Integrity: s.Integrity, Resolved: t.Package.Resolved, Bound: out.Bound,
 		Locations: t.Locations, File: t.File, Line: t.Line, Path: t.Path, Direct: t.Direct, Dev: t.Dev,
 		Verdict: out.Verdict, Decision: decision, Publisher: out.Publisher, Checks: out.Checks, Findings: findings, Further: out.Further,
+		Published: out.Published,
 	}
 	if row.Integrity == "" && t.Tarball != nil && t.Tarball.SHA512 != nil {
 		row.Integrity = npm.Integrity{{Algorithm: "sha512", Digest: t.Tarball.SHA512}}.String()
