@@ -219,10 +219,19 @@ func (s *Subject) usual() bool {
 		_, changes := nearest(pin.Publishers, p, s.ID)
 		return drifts(changes) == 0
 	}
+	return s.restored() != nil
+}
+
+// restored returns the last version of the release line that had provenance, if the same publisher made the subject's;
+// else nil.
+func (s *Subject) restored() *Version {
 	last := lastOf(inLine(s.earlier(), npm.ReleaseLine(s.ID.Version)), had)
-	if last == nil || last.Publisher == nil {
-		return false
+	if last == nil || last.Publisher == nil || s.Outcome.Publisher == nil {
+		return nil
 	}
 	accepted, _ := Accept(last.Publisher, npm.ID{Name: s.ID.Name, Version: last.Version})
-	return drifts(accepted.Compare(p, s.ID)) == 0
+	if drifts(accepted.Compare(s.Outcome.Publisher, s.ID)) > 0 {
+		return nil
+	}
+	return last
 }

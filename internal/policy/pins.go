@@ -138,6 +138,10 @@ func (p *Policy) pins(s *Subject, add addFunc) {
 		if !anyMatches(p.Downgrade.Exclude, s.ID.Name, s.ID.Version) {
 			add("downgrade-line", at(p.Downgrade.Line, pin.At), "release line %s is pinned as %s%s, and this version is %s", pin.Line, pin.Floor, by(pin.Publishers), o.Verdict)
 		}
+	case o.Verdict == verify.Provenance && pin.Floor != verify.Provenance && s.restored() != nil:
+		set := at(p.Identity.Unpinned, pin.At)
+		set.Level = min2(set.Level, Note)
+		add("unpinned", set, "release line %s was pinned as %s and has provenance again, by the publisher of %s; `assay pin` takes it over", pin.Line, pin.Floor, s.restored().Version)
 	case o.Verdict == verify.Provenance && pin.Floor != verify.Provenance:
 		add("unpinned", at(p.Identity.Unpinned, pin.At), "release line %s was pinned as %s and now has provenance, by %s; look at it and run `assay pin`", pin.Line, pin.Floor, described(o.Publisher))
 	case o.Verdict == verify.Provenance:
