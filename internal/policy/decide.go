@@ -67,6 +67,20 @@ func (p *Policy) observes(s Setting) bool {
 	return s.Mode == Observe || s.Mode == "" && p.Mode == Observe
 }
 
+// heavier is the setting that weighs more in the mode that is in force, the first if they weigh the same.
+func (p *Policy) heavier(a, b Setting) Setting {
+	inForce := func(s Setting) int {
+		if s.Level == Deny && p.observes(s) {
+			return weight[Warn]
+		}
+		return weight[s.Level]
+	}
+	if inForce(b) > inForce(a) {
+		return b
+	}
+	return a
+}
+
 // verdict speaks of what the checks found, and of what they left open.
 func (p *Policy) verdict(s *Subject, filter Filter, add addFunc) {
 	o := s.Outcome
@@ -96,9 +110,7 @@ func (p *Policy) verdict(s *Subject, filter Filter, add addFunc) {
 		if !o.RegistrySigns && set.Line == 0 {
 			set.Level = Warn // nothing is missing that this registry is known to give
 		}
-		if signed := p.Default.Signed; weight[signed.Level] > weight[set.Level] {
-			set = signed // whoever takes the signature away must not be better off
-		}
+		set = p.heavier(set, p.Default.Signed) // whoever takes the signature away must not be better off
 		if o.RegistrySigns {
 			add("unsigned", set, "the registry signs its packages and this one has no signature")
 		} else {
@@ -123,8 +135,10 @@ func (p *Policy) verdict(s *Subject, filter Filter, add addFunc) {
 	}
 	if o.Locked && o.Bound == "none" && (o.Verdict == verify.Provenance || o.Verdict == verify.Signed) {
 		set := p.Unbound
-		if c := p.criticalFor(s); c != nil {
-			set = c.Setting
+		for i := range p.Critical {
+			if c := &p.Critical[i]; anyMatches(c.Packages, s.ID.Name, s.ID.Version) {
+				set = p.heavier(set, c.Setting)
+			}
 		}
 		add("unbound", set, "the lockfile has no integrity for it, so nothing ties the verdict to the bytes that are installed; install it anew, or use --tarballs")
 	}
@@ -163,17 +177,6 @@ func (p *Policy) critical(s *Subject, add addFunc) {
 			add("critical", c.Setting, "%s is required, and it is %s", c.Require, v)
 		}
 	}
-}
-
-// criticalFor returns the demand on the package that is enforced, else any, else nil.
-func (p *Policy) criticalFor(s *Subject) *Critical {
-	var found *Critical
-	for i := range p.Critical {
-		if c := &p.Critical[i]; anyMatches(c.Packages, s.ID.Name, s.ID.Version) && (found == nil || p.observes(found.Setting)) {
-			found = c
-		}
-	}
-	return found
 }
 
 // filter holds the publisher to what the command line demands.

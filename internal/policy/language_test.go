@@ -94,6 +94,8 @@ func TestParseRefuses(t *testing.T) {
 		{"misspelt section", "manifest-chagne: warn\n", "did you mean manifest-change?"},
 		{"misspelt key of a rule", "rules: [{id: r, wehn: 'true', then: deny}]\n", `p.yaml:2:17: unknown key "wehn"; did you mean when?`},
 		{"misspelt level", "drift: dney\n", "did you mean deny?"},
+		{"error of what is known", "drift: error\n", `"error" is not a level; known are allow, note, warn, deny`},
+		{"a level of unchecked", "default: {unchecked: {level: maybe}}\n", "known are allow, note, warn, deny, error"},
 		{"misspelt mode", "mode: observ\n", "did you mean observe?"},
 		{"deep", "a: " + strings.Repeat("[", 20) + strings.Repeat("]", 20) + "\n", "nested too deeply"},
 		{"not UTF-8", "mode: obs\xffrve\n", "p.yaml:2:10: this is not UTF-8"},

@@ -393,13 +393,21 @@ func (r *reader) mode(m *Mode) fieldReader {
 	}
 }
 
-// level reads a level, or a mapping of a level with a mode of its own.
+// level reads a level, or a mapping of a level with a mode of its own. "Could not decide" is no level of what is known.
 func (r *reader) level(s *Setting) fieldReader {
+	return r.levelOf(s, Allow, Note, Warn, Deny)
+}
+
+func (r *reader) levelOf(s *Setting, levels ...Level) fieldReader {
+	words := make([]string, len(levels))
+	for i, l := range levels {
+		words[i] = string(l)
+	}
 	return func(n *yaml.Node) error {
 		set := Setting{Place: r.at(n)}
 		read := func(n *yaml.Node) error {
 			set.Place = r.at(n)
-			return r.word((*string)(&set.Level), "level", string(Allow), string(Note), string(Warn), string(Deny), string(Error))(n)
+			return r.word((*string)(&set.Level), "level", words...)(n)
 		}
 		if n.Kind == yaml.MappingNode {
 			if err := r.fields(n, map[string]fieldReader{"level": read, "mode": r.mode(&set.Mode)}); err != nil {

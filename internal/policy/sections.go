@@ -54,7 +54,11 @@ func (r *reader) group(settings map[string]*Setting) fieldReader {
 		own := make(map[*Setting]bool) // those that are written here, with a mode
 		for key, s := range settings {
 			readers[key] = func(n *yaml.Node) error {
-				err := r.level(s)(n)
+				read := r.level(s)
+				if key == "unchecked" {
+					read = r.levelOf(s, Allow, Note, Warn, Deny, Error)
+				}
+				err := read(n)
 				own[s] = s.Mode != ""
 				return err
 			}
