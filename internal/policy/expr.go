@@ -29,10 +29,10 @@ type Rule struct {
 	Mode     Mode
 	Place
 
-	program cel.Program
-	partial cel.Program      // the same for where variables are unknown
-	quick   func(*view) bool // the same as program, where the expression is simple enough; else nil
-	asks    []int            // indices of the variables in the expression
+	program func() (cel.Program, error)
+	partial func() (cel.Program, error) // the same for where variables are unknown
+	quick   func(*view) bool            // the same as program, where the expression is simple enough; else nil
+	asks    []int                       // indices of the variables in the expression
 }
 
 // Bounds of an expression. Its cost is worked out when it is read, for the longest values there can be, so
@@ -368,13 +368,16 @@ func (r *Rule) compile() error {
 		}
 	}
 	slices.Sort(r.asks)
-	if r.program, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize)); err != nil {
-		return &expressionError{1, 0, err.Error()}
+	// Most expressions need neither program.
+	prepare := func(options cel.EvalOption) func() (cel.Program, error) {
+		return sync.OnceValues(func() (cel.Program, error) { return env.Program(checked, cel.EvalOptions(options)) })
 	}
-	if r.partial, err = env.Program(checked, cel.EvalOptions(cel.OptOptimize, cel.OptPartialEval)); err != nil {
-		return &expressionError{1, 0, err.Error()}
+	r.program, r.partial = prepare(cel.OptOptimize), prepare(cel.OptOptimize|cel.OptPartialEval)
+	if r.quick = quickly(checked.NativeRep().Expr()); r.quick == nil {
+		if _, err := r.program(); err != nil { // such as a pattern that is none
+			return &expressionError{1, 0, err.Error()}
+		}
 	}
-	r.quick = quickly(checked.NativeRep().Expr())
 	return nil
 }
 
@@ -408,15 +411,19 @@ func (r *Rule) ask(v *view) (spoke bool, unknown string) {
 			unknown = cmp.Or(unknown, why)
 		}
 	}
-	program, values := r.program, any(v)
+	prepared, values := r.program, any(v)
 	if patterns != nil {
 		known, err := cel.PartialVars(v, patterns...)
 		if err != nil {
 			return false, err.Error()
 		}
-		program, values = r.partial, known
+		prepared, values = r.partial, known
 	} else if r.quick != nil {
 		return r.quick(v), ""
+	}
+	program, err := prepared()
+	if err != nil {
+		return false, err.Error()
 	}
 	out, _, err := program.Eval(values)
 	if err != nil {

@@ -357,7 +357,11 @@ func TestQuickIsCEL(t *testing.T) {
 		s.History = &History{Versions: []Version{{Version: "1.0.0"}}}
 		s.Dev = rapid.Bool().Draw(t, "dev")
 		v := newView(s)
-		eval := func(p cel.Program, on any) any {
+		eval := func(prepared func() (cel.Program, error), on any) any {
+			p, err := prepared()
+			if err != nil {
+				t.Fatalf("%s: %v", r.When, err)
+			}
 			out, _, err := p.Eval(on)
 			if err != nil {
 				t.Fatalf("%s: %v", r.When, err)
