@@ -49,6 +49,7 @@ type common struct {
 	quiet       bool
 	verbose     bool
 	evidence    archived
+	unjudged    bool // no flag: neither the policy nor the pins that lie there count
 }
 
 func (c *common) add(cmd *cobra.Command) {

@@ -178,12 +178,13 @@ func WriteDiffJSON(w io.Writer, d *Diff) error {
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(append(visible(data), '\n'))
+	_, err = w.Write(append(VisibleJSON(data), '\n'))
 	return err
 }
 
-// visible writes the characters of JSON text that a terminal would not show as escapes. They stand in strings only.
-func visible(data []byte) []byte {
+// VisibleJSON writes the characters of JSON text that a terminal would not show, or that hide others, as escapes. They
+// stand in strings only.
+func VisibleJSON(data []byte) []byte {
 	out := make([]byte, 0, len(data)+1)
 	for len(data) > 0 {
 		r, size := utf8.DecodeRune(data)
