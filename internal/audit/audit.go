@@ -100,6 +100,8 @@ type Options struct {
 	ReadFile func(string) ([]byte, error)
 	// Done is told after each package, from the goroutines that do the work; nil: nobody.
 	Done func()
+	// Look is shown what the policy decides about, target by target and one at a time, before it decides; nil: nobody.
+	Look func(target int, s *policy.Subject)
 }
 
 // A Runner looks at packages. It is safe for concurrent use.
@@ -160,6 +162,9 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	rep.Packages = make([]report.Package, len(targets))
 	for i, s := range subjects {
 		s.Tree = tree
+		if r.o.Look != nil {
+			r.o.Look(i, s)
+		}
 		rep.Packages[i] = r.row(&targets[i], s)
 		rep.Packages[i].Target = i
 	}
