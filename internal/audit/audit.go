@@ -158,6 +158,7 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 			r.o.Done()
 		}
 	})
+	r.advise(ctx, subjects)
 	tree := policy.NewTree(subjects)
 	rep.Packages = make([]report.Package, len(targets))
 	for i, s := range subjects {

@@ -3,6 +3,7 @@ package audit
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -39,15 +40,26 @@ func (r *Runner) history(ctx context.Context, s *policy.Subject, rt *registryTru
 		out, _ := r.outcome(ctx, &Target{Package: verify.Package{ID: id, Registry: s.Registry}}, rt, rt.options)
 		v.Verdict, v.Publisher, v.Logged = out.Verdict, out.Publisher, out.Published
 	}
+	s.Trim()
 	return h
 }
 
-// claims reads the package's full document: what the registry says of each version.
+// claims reads the package's full document: what the registry says of each version. One that an earlier run was
+// served may be older than the version that is asked about.
 func (r *Runner) claims(ctx context.Context, s *policy.Subject) *policy.History {
 	ctx, release := budget.With(ctx)
 	defer release()
-	ev := r.o.Collector.Collect(ctx, evidence.Request{ID: s.ID, Registry: s.Registry, WantPackument: true})
-	switch a := ev.Packument; a.State {
+	a, cached := r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, false)
+	h := claimed(a)
+	if cached && !slices.ContainsFunc(h.Versions, func(v policy.Version) bool { return v.Version == s.ID.Version }) {
+		a, _ = r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, true)
+		h = claimed(a)
+	}
+	return h
+}
+
+func claimed(a evidence.Answer) *policy.History {
+	switch a.State {
 	case evidence.Served:
 		versions, err := readPackument(a.Body)
 		if err != nil {
@@ -57,7 +69,7 @@ func (r *Runner) claims(ctx context.Context, s *policy.Subject) *policy.History 
 	case evidence.Absent:
 		return &policy.History{Problem: "the registry has no document of the package"}
 	default:
-		return &policy.History{Problem: cmp.Or(a.Detail, "the package's document could not be fetched")}
+		return &policy.History{Problem: cmp.Or(a.Detail, "the package's document could not be fetched ("+a.Reason+")")}
 	}
 }
 
@@ -78,6 +90,7 @@ type release struct {
 	OptionalDependencies jsontext.Value `json:"optionalDependencies"`
 	Bin                  jsontext.Value `json:"bin"`
 	User                 jsontext.Value `json:"_npmUser"`
+	Repository           jsontext.Value `json:"repository"`
 }
 
 // readPackument reads the versions out of a package's full document, in the order in which they were published;
@@ -101,7 +114,7 @@ func readPackument(data []byte) ([]policy.Version, error) {
 		user := objectOf(d.User)
 		list = append(list, policy.Version{
 			Version: version, Time: timeOf(times[version]), Announced: truthy(objectOf(d.Dist)["attestations"]),
-			Deprecated: textOf(d.Deprecated), User: textOf(user["name"]), Trusted: truthy(user["trustedPublisher"]), Approved: truthy(user["approver"]),
+			Deprecated: short(textOf(d.Deprecated)), User: short(textOf(user["name"])), Repository: repositoryOf(d.Repository), Trusted: truthy(user["trustedPublisher"]), Approved: truthy(user["approver"]),
 			Manifest: d.manifest(),
 		})
 	}
@@ -136,7 +149,46 @@ func (d *release) manifest() policy.Manifest {
 	for name, file := range objectOf(d.Bin) {
 		m.Bin[name] = textOf(file)
 	}
-	return m
+	return bounded(m)
+}
+
+// maxManifest bounds what is kept of one version's manifest, in bytes. Real ones have a tenth of it.
+const maxManifest = 16 << 10
+
+// bounded returns a manifest as it is or, where it is larger than any real one, its digest in place of an install
+// script, so that whatever changes in it is seen to change.
+func bounded(m policy.Manifest) policy.Manifest {
+	size := 0
+	for _, texts := range []map[string]string{m.Scripts, m.Dependencies, m.Bin} {
+		for name, text := range texts {
+			size += len(name) + len(text)
+		}
+	}
+	if size <= maxManifest {
+		return m
+	}
+	text, err := json.Marshal(m, json.Deterministic(true))
+	if err != nil {
+		text = nil // never: it holds text
+	}
+	return policy.Manifest{Gyp: m.Gyp, Scripts: map[string]string{"install": fmt.Sprintf("(and more, %d bytes in all, sha256 %x)", size, sha256.Sum256(text))}}
+}
+
+// short cuts a text of a registry's that is longer than any name.
+func short(s string) string {
+	const most = 256
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "")
+	}
+	return strings.Clone(s)
+}
+
+// repositoryOf is the repository that a package claims, as one spelling of its URL; "" for none.
+func repositoryOf(v jsontext.Value) string {
+	if repository, ok, err := npm.RepositoryFromManifest(v); err == nil && ok {
+		return short(repository.String())
+	}
+	return ""
 }
 
 // lenient reads what JavaScript would.

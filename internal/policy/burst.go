@@ -162,17 +162,7 @@ func (s *Subject) stranger(own *Version) string {
 	if s.Outcome.Verdict == verify.Provenance || own.User == "" || own.Trusted {
 		return ""
 	}
-	var first, before *Version // the account's first version, and the one before that
-	for i := range s.History.Versions {
-		v := &s.History.Versions[i]
-		if v.User == own.User {
-			first = v
-			break
-		}
-		if !v.Removed && v.User != "" && !v.at().IsZero() {
-			before = v
-		}
-	}
+	first, before := s.firstBy(own.User), s.beforeAccount(own.User)
 	if first == nil || before == nil || first.at().IsZero() || own.at().Sub(first.at()) > newAccount {
 		return ""
 	}
@@ -184,6 +174,30 @@ func (s *Subject) stranger(own *Version) string {
 		return fmt.Sprintf("by an account that is new to it, where a workflow published before: %s", who)
 	}
 	return ""
+}
+
+// firstBy is the first version that an account published, nil if there is none.
+func (s *Subject) firstBy(user string) *Version {
+	for i := range s.History.Versions {
+		if v := &s.History.Versions[i]; v.User == user {
+			return v
+		}
+	}
+	return nil
+}
+
+// beforeAccount is the last version, of a known account and time, before an account's first; nil if there is none.
+func (s *Subject) beforeAccount(user string) (before *Version) {
+	for i := range s.History.Versions {
+		v := &s.History.Versions[i]
+		if v.User == user {
+			break
+		}
+		if !v.Removed && v.User != "" && !v.at().IsZero() {
+			before = v
+		}
+	}
+	return before
 }
 
 // together tells of what other packages of the run show at the same time.
