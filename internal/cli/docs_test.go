@@ -76,7 +76,7 @@ const docsRegistry = "https://registry.example.com"
 
 // docsWorld is the world that the documents' examples live in. The project itself is in order; the one in the
 // directory "broken" has a package that was built from another repository than it claims, and one that the
-// registry did not sign.
+// registry did not sign; the one in "next" has an upgrade that somebody published by hand.
 func docsWorld(t *testing.T) *world {
 	w := newWorld(t)
 	w.env["ASSAY_TUF_URL"] = w.server.URL + "/tuf" // no example leaves this machine
@@ -85,7 +85,8 @@ func docsWorld(t *testing.T) *world {
 	bare := w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true})
 	stranger := w.publish(lab.Release{Package: lab.Package{Name: "stranger", Version: "2.0.0", Manifest: map[string]any{"repository": "acme/stranger"}}, CI: lab.GitHub("mallory/stranger")})
 	w.publish(lab.Release{Package: lab.Package{Name: "nameless", Manifest: map[string]any{"repository": nil}}, CI: lab.GitHub("acme/nameless")})
-	for dir, packages := range map[string][]*lab.Published{".": {widget, plain}, "broken": {widget, stranger, bare}} {
+	handmade := w.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "1.2.4", Manifest: map[string]any{"scripts": map[string]any{"postinstall": "node setup.js"}}}, Tag: "next"})
+	for dir, packages := range map[string][]*lab.Published{".": {widget, plain}, "broken": {widget, stranger, bare}, "next": {handmade, plain}} {
 		deps := map[string]any{}
 		for _, p := range packages {
 			deps[p.Name] = "^" + p.Version
@@ -124,7 +125,7 @@ func docsWorld(t *testing.T) *world {
 //
 // every line of output occurs in the real one, in this order; "…" stands for anything, white space for any
 // white space; the exit code is 0 unless it is told. "$ cat FILE" does not print a file but writes it, so that
-// an example can show what it is about. A command on several lines has backslashes, as in a shell. Examples of
+// an example can show what it is about; git and "cp A B" do what they do. A command on several lines has backslashes, as in a shell. Examples of
 // one document share a world: see [docsWorld].
 //
 // The lab is not Sigstore's public instance, so audit and verify are given its trusted root where the example
@@ -175,11 +176,19 @@ func (w *world) example(name string, b block) (commands int) {
 		case args[0] == "cat" && len(args) == 2:
 			text := strings.ReplaceAll(strings.Join(output, "\n")+"\n", docsRegistry, w.server.URL)
 			w.write(args[1], []byte(text))
+		case args[0] == "cp" && len(args) == 3:
+			data, err := os.ReadFile(filepath.Join(w.project, args[1]))
+			if err != nil {
+				w.t.Fatalf("%s:%d: %v", name, at, err)
+			}
+			w.write(args[2], data)
+		case args[0] == "git":
+			w.git(args[1:]...)
 		case args[0] == "assay" && len(args) > 1:
 			commands++
 			w.compare(fmt.Sprintf("%s:%d: %s", name, at, command), args[1:], output)
 		default:
-			w.t.Errorf("%s:%d: only assay and cat can be run: %s", name, at, command)
+			w.t.Errorf("%s:%d: only assay, git, cat and cp can be run: %s", name, at, command)
 		}
 	}
 	return commands
@@ -187,7 +196,7 @@ func (w *world) example(name string, b block) (commands int) {
 
 func (w *world) compare(what string, args, output []string) {
 	switch args[0] {
-	case "audit", "verify":
+	case "audit", "verify", "pin", "diff":
 		if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--trusted-root") }) {
 			args = append(args, "--trusted-root", "trusted_root.json")
 		}
@@ -377,7 +386,7 @@ func TestFlagsInDocuments(t *testing.T) {
 		t.Fatalf("the flags could not be gathered: %v", known)
 	}
 	for _, foreign := range []string{
-		"--provenance", "--provenance-file", "--access", "--ignore-scripts", "--fuzztime", // npm's and go's
+		"--provenance", "--provenance-file", "--access", "--ignore-scripts", "--fuzztime", "--no-verify", // npm's, go's and git's
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--cert-identity",
 		"--cert-identity-regex", "--cert-oidc-issuer", "--source-ref", // spellings of verify's filters
 		"--source-repo", "--certificate-github-workflow-repository", "--certificate-github-workflow-ref",
