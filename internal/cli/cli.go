@@ -149,7 +149,7 @@ honest; a package without it is not at fault.`,
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef(cmd.CommandPath()+" --help lists the flags", "%w", err)
 	})
-	root.AddCommand(newAudit(env), newPin(env), newDiff(env), policyCommands(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newDemo(env), newVersion(env))
+	root.AddCommand(newAudit(env), newPin(env), newDiff(env), newPolicy(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newDemo(env), newVersion(env))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

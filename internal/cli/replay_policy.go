@@ -31,18 +31,6 @@ type replayFlags struct {
 	limit int
 }
 
-// policyCommands is assay policy with all that stands under it.
-func policyCommands(env Environment) *cobra.Command {
-	cmd := &cobra.Command{
-		Use:   "policy",
-		Short: "Write, try out and explain a policy",
-		Args:  noArgs,
-		RunE:  func(cmd *cobra.Command, args []string) error { return cmd.Help() },
-	}
-	cmd.AddCommand(newPolicyInit(env), newPolicyReplay(env))
-	return cmd
-}
-
 func newPolicyReplay(env Environment) *cobra.Command {
 	var f replayFlags
 	cmd := &cobra.Command{

@@ -31,6 +31,11 @@ type Case struct {
 	Place
 }
 
+// Title names the case: its name, else its package.
+func (c *Case) Title() string {
+	return cmp.Or(c.Name, strings.TrimSuffix(c.subject.ID.Name+"@"+c.subject.ID.Version, "@"))
+}
+
 // beforeCase is the version before, in a case.
 type beforeCase struct {
 	version Version

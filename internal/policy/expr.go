@@ -350,7 +350,11 @@ func (r *Rule) compile() error {
 	checked, issues := env.Compile(r.When)
 	if issues.Err() != nil {
 		first := issues.Errors()[0]
-		return &expressionError{max(first.Location.Line(), 1), max(first.Location.Column(), 0), strings.TrimSpace(first.Message) + near(first.Message)}
+		column := max(first.Location.Column(), 0)
+		if i := strings.LastIndexByte(undeclared(first.Message), '.'); i > 0 && i <= column {
+			column -= i // CEL points at the last dot of a name
+		}
+		return &expressionError{max(first.Location.Line(), 1), column, strings.TrimSpace(first.Message) + near(first.Message)}
 	}
 	if checked.OutputType() != cel.BoolType {
 		return &expressionError{1, 0, fmt.Sprintf("the expression gives a %s; it has to be true or false", checked.OutputType())}
@@ -381,13 +385,19 @@ func (r *Rule) compile() error {
 	return nil
 }
 
+// undeclared is the name that a message says is unknown, "" if it is about something else.
+func undeclared(message string) string {
+	_, rest, _ := strings.Cut(message, "undeclared reference to '")
+	name, _, _ := strings.Cut(rest, "'")
+	return name
+}
+
 // near lists the variables that a message's undeclared name is the beginning of.
 func near(message string) string {
-	_, rest, ok := strings.Cut(message, "undeclared reference to '")
-	if !ok {
+	name := undeclared(message)
+	if name == "" {
 		return ""
 	}
-	name, _, _ := strings.Cut(rest, "'")
 	names, _ := Variables()
 	var below []string
 	for _, n := range names {

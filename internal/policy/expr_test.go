@@ -21,7 +21,7 @@ func TestRules(t *testing.T) {
 		{name: "reach, where nobody looked", rule: `{id: r, when: 'reach == "called"', then: note}`, want: Error},
 		{name: "age, which nobody knows", rule: `{id: r, when: 'pkg.age < duration("1h")', then: note}`, want: Error},
 		{name: "observed", rule: `{id: r, when: 'direct', then: deny, mode: observe}`, want: Warn},
-		{name: "misspelt", rule: `{id: r, when: 'publisher.evnt == "push"', then: deny}`, wantErr: `p.yaml:3:27: in `},
+		{name: "misspelt", rule: `{id: r, when: 'publisher.evnt == "push"', then: deny}`, wantErr: `p.yaml:3:18: in `},
 		{name: "misspelt, with a hint", rule: `{id: r, when: 'publisher.evnt == "push"', then: deny}`, wantErr: `did you mean 'publisher.event'?`},
 		{name: "no truth", rule: `{id: r, when: 'pkg.name', then: deny}`, wantErr: "has to be true or false"},
 		{name: "dear", rule: `{id: r, when: 'path.all(a, path.all(b, path.all(c, a + b + c == pkg.name)))', then: deny}`, wantErr: "steps"},
