@@ -200,6 +200,10 @@ func (w *world) compare(what string, args, output []string) {
 		if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--trusted-root") }) {
 			args = append(args, "--trusted-root", "trusted_root.json")
 		}
+	case "policy":
+		if args[1] == "explain" {
+			args = append(args, "--trusted-root", "trusted_root.json")
+		}
 	case "trust":
 		args = append(args, "--offline")
 	}
@@ -232,7 +236,8 @@ func (w *world) compare(what string, args, output []string) {
 	}
 }
 
-// TestPolicyExamples reads the policies that docs/policy.md shows, each as a whole file.
+// TestPolicyExamples reads the policies that docs/policy.md shows, each as a whole file, and the file that docs/pins.md
+// shows; and holds docs/policy.md to the keys, rules and variables that there are.
 func TestPolicyExamples(t *testing.T) {
 	n := 0
 	for _, b := range blocks(t, "docs/policy.md") {
@@ -244,26 +249,113 @@ func TestPolicyExamples(t *testing.T) {
 			t.Errorf("the policy at line %d: %v", b.line, err)
 		}
 	}
-	if n == 0 {
-		t.Error("no policy was found")
+	if n < 10 {
+		t.Errorf("only %d policies were found", n)
 	}
-	// What a policy knows, it says itself when a key is misspelt.
 	text := document(t, "docs/policy.md")
+	pins := document(t, "docs/pins.md")
+	told := func(text, key string) bool {
+		return regexp.MustCompile("`([a-z-]+\\.|)" + regexp.QuoteMeta(key) + "`").MatchString(text)
+	}
+	// What the parsers know, they say themselves when a key is misspelt.
+	known := func(err error) []string {
+		if err == nil {
+			t.Fatal("a misspelt key is read")
+		}
+		_, known, _ := strings.Cut(err.Error(), "nown here: ")
+		return strings.Split(known, ", ")
+	}
 	for _, broken := range []string{
-		"misspelt: 1\n", "default: {misspelt: 1}\n", "sources: {misspelt: 1}\n", "identity: {misspelt: 1}\n",
+		"misspelt: 1\n", "default: {misspelt: 1}\n", "drift: {misspelt: 1}\n", "critical: [{misspelt: 1}]\n", "publishers: [{misspelt: 1}]\n", "identity: {misspelt: 1}\n",
+		"downgrade: {misspelt: 1}\n", "min-age: {misspelt: 1}\n", "sources: {misspelt: 1}\n", "rules: [{misspelt: 1}]\n", "waivers: [{misspelt: 1}]\n", "ratchet: {misspelt: 1}\n",
 		"registries: {\"https://a.example\": {misspelt: 1}}\n", "registries: {\"https://a.example\": {publisher: {misspelt: 1}}}\n",
 	} {
 		_, err := policy.Parse([]byte("version: 1\n"+broken), "x", nil)
-		if err == nil {
-			t.Fatalf("%q is no error", broken)
-		}
-		_, known, _ := strings.Cut(err.Error(), "known here: ")
-		for _, key := range strings.Split(known, ", ") {
-			if key == "" || !regexp.MustCompile("`([a-z-]+\\.|)"+regexp.QuoteMeta(key)+"`").MatchString(text) {
+		for _, key := range known(err) {
+			if key == "level" && strings.HasPrefix(broken, "drift") {
+				continue // every level may be a mapping
+			}
+			if key == "" || !told(text, key) {
 				t.Errorf("docs/policy.md does not tell of the key %q (%v)", key, err)
 			}
 		}
 	}
+	for _, broken := range []string{"misspelt: 1\n", "cases: [{misspelt: 1}]\n", "cases: [{package: a@1.0.0, previous: {misspelt: 1}}]\n"} {
+		_, err := policy.ParseCases([]byte("version: 1\n"+broken), "x")
+		for _, key := range known(err) {
+			if !told(text, key) {
+				t.Errorf("docs/policy.md does not tell of the key %q of cases", key)
+			}
+		}
+	}
+	for _, broken := range []string{"{misspelt: 1}", "{publishers: [{misspelt: 1}]}"} {
+		_, err := policy.ParseLock([]byte("version: 1\npackages: {a: {\"1\": "+broken+"}}\n"), "x")
+		for _, key := range known(err) {
+			if !told(pins, key) {
+				t.Errorf("docs/pins.md does not tell of the key %q", key)
+			}
+		}
+	}
+	_, rules, _ := strings.Cut(text, "\n## Rules\n")
+	for _, rule := range policy.BuiltIn() {
+		if !strings.Contains(rules, "\n| `"+rule+"` |") {
+			t.Errorf("docs/policy.md does not tell of the rule %q", rule)
+		}
+	}
+	names, kinds := policy.Variables()
+	for i, name := range names {
+		if row := regexp.MustCompile("(?m)^\\|[^|]*`" + regexp.QuoteMeta(name) + "`[^|]*\\|([^|]*)\\|").FindStringSubmatch(text); row == nil || !strings.Contains(row[1], kinds[i]) {
+			t.Errorf("docs/policy.md does not tell of the variable %s of type %s", name, kinds[i])
+		}
+	}
+	defaults := ""
+	for _, b := range blocks(t, "docs/policy.md") {
+		if defaults == "" && b.kind == "yaml" {
+			defaults = b.text
+		}
+	}
+	written, err := policy.Parse([]byte(defaults), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		name      string
+		got, want any
+	}{
+		{"default", levels(written.Default.Invalid, written.Default.Unchecked, written.Default.Unsigned, written.Default.Signed), levels(policy.Default().Default.Invalid, policy.Default().Default.Unchecked, policy.Default().Default.Unsigned, policy.Default().Default.Signed)},
+		{"identity", levels(written.Identity.NoRepository, written.Identity.SelfHosted, written.Identity.Unpinned), levels(policy.Default().Identity.NoRepository, policy.Default().Identity.SelfHosted, policy.Default().Identity.Unpinned)},
+		{"sources", levels(written.Sources.Git, written.Sources.URL, written.Sources.File, written.Sources.OtherHost), levels(policy.Default().Sources.Git, policy.Default().Sources.URL, policy.Default().Sources.File, policy.Default().Sources.OtherHost)},
+		{"the rest", levels(written.Drift, written.ManifestChange, written.Burst, written.Unbound, written.ExpiredKey), levels(policy.Default().Drift, policy.Default().ManifestChange, policy.Default().Burst, policy.Default().Unbound, policy.Default().ExpiredKey)},
+	} {
+		if !reflect.DeepEqual(v.got, v.want) {
+			t.Errorf("docs/policy.md has %v as defaults of %s, and they are %v", v.got, v.name, v.want)
+		}
+	}
+	found := false
+	for _, b := range blocks(t, "docs/pins.md") {
+		if !strings.HasPrefix(b.text, "# The publishers") {
+			continue
+		}
+		found = true
+		lock, err := policy.ParseLock([]byte(b.text), "docs/pins.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(lock.Format()); got != b.text {
+			t.Errorf("docs/pins.md shows an assay.lock that would be written as\n%s", got)
+		}
+	}
+	if !found {
+		t.Error("docs/pins.md shows no assay.lock")
+	}
+}
+
+func levels(settings ...policy.Setting) []policy.Level {
+	var list []policy.Level
+	for _, s := range settings {
+		list = append(list, s.Level)
+	}
+	return list
 }
 
 // TestReportDocument holds the fields of the report and docs/report.md equal.

@@ -124,8 +124,58 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// whole is a policy with every section.
+const whole = `version: 1
+mode: enforce            # observe: rule denials become warnings (staged roll-out); sections may carry their own mode
+default: {invalid: deny, unchecked: error, unsigned: deny, signed: warn}
+critical:                # provenance required, hard fail
+  - {packages: [react, react-dom, typescript, vite, esbuild, "@babel/*"], require: provenance}
+publishers:              # pin by rule, beside assay.lock
+  - packages: ["@sigstore/*"]
+    repository: sigstore/sigstore-js     # + repository_id when known
+    workflow: .github/workflows/release.yml
+    ref: [refs/heads/main, "refs/tags/v{version}"]
+    event: [push, workflow_dispatch]
+    runner: github-hosted
+identity: {no-repository: warn, self-hosted: warn, unpinned: warn}
+drift: deny
+downgrade: {line: deny, package: warn, quiet-after: 30d}
+min-age: {attested: 24h, unattested: 72h, except: [advisory-fix]}
+manifest-change: warn
+burst: warn
+sources: {git: warn, url: deny, file: allow, other-host: deny}
+unbound: warn
+expired-key: note
+issuers: []
+registries: {}
+rules:
+  - {id: no-fork-pr, when: 'publisher.event == "pull_request"', then: deny, message: built from a pull request}
+waivers:
+  - {package: left-pad@1.3.0, rule: critical, reason: "…", by: sec-team, until: 2027-03-01}
+ratchet: {base: origin/main}
+`
+
+// TestWhole: each section of a whole policy is as written.
+func TestWhole(t *testing.T) {
+	p, err := Parse([]byte(whole), "assay.yaml", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pub := p.Publishers[0]
+	switch {
+	case p.Mode != Enforce, len(p.Critical[0].Packages) != 6, p.Critical[0].Line != 5, pub.Repository != "https://github.com/sigstore/sigstore-js", pub.Issuer != "https://token.actions.githubusercontent.com", len(pub.Refs) != 2, len(pub.Events) != 2,
+		p.Identity.SelfHosted.Level != Warn, p.Drift != Setting{Deny, Place{"assay.yaml", 14}, ""}, p.Downgrade.QuietAfter != 30*24*time.Hour, p.MinAge.Attested != 24*time.Hour, !p.MinAge.AdvisoryFix, p.ManifestChange.Level != Warn, p.Burst.Level != Warn,
+		p.Sources.OtherHost.Level != Deny, p.ExpiredKey.Level != Note, p.Rules[0].ID != "no-fork-pr", p.Waivers[0].Until.Format(time.DateOnly) != "2027-03-01", p.Ratchet.Base != "origin/main", p.Ratchet.Level != Deny:
+		t.Errorf("%+v", p)
+	}
+	if d, findings := p.Decide(&Subject{ID: npm.ID{Name: "@babel/core", Version: "7.0.0"}, Outcome: outcome(verify.Signed), Now: now, History: &History{Versions: []Version{{Version: "7.0.0", Time: now.AddDate(-1, 0, 0)}}}, Base: &Base{}}, Filter{}); d != Decision(Deny) || findings[1].Rule != "critical" || findings[1].File != "assay.yaml" || findings[1].Line != 5 {
+		t.Errorf("%s %+v", d, findings)
+	}
+}
+
 // acceptable are policies behind their version.
 var acceptable = []string{
+	strings.TrimPrefix(whole, "version: 1\n"), Recommended()[len("version: 1\n"):],
 	"downgrade: off\n", "downgrade: no-downgrade\n", "min-age: 24h\n", "min-age: 0\n", "min-age: \"24h\"\n",
 	"critical: [{packages: react, require: provenance}]\n", "critical:\n- packages:\n  - react\n  require: signed\n",
 	"publishers: [{packages: x, repository_id: \"12\", issuer: https://gitlab.com}]\n",
