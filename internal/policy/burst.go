@@ -23,6 +23,14 @@ const (
 	scriptWindow  = 24 * time.Hour
 	dormantAfter  = 365 * 24 * time.Hour
 	newAccount    = 30 * 24 * time.Hour
+
+	// noticed is how long it takes at most until what an account or a workflow was made to publish in a burst is noticed
+	// and taken down: minutes to two days, in every case that is known. What stands for longer was looked at.
+	noticed = 72 * time.Hour
+	// Packages have their habits: what one did on so many occasions within the year before is no sign of anything.
+	habitOccasions = 2
+	habitWindow    = 365 * 24 * time.Hour
+	habitRows      = 128
 )
 
 // A Tree is what the packages of one run say together.
@@ -97,7 +105,11 @@ func (p *Policy) burst(s *Subject, add addFunc) {
 	if p.Burst.Level == Allow || s.held() || own.at().IsZero() || !s.isNew(own) {
 		return
 	}
-	signs := slices.DeleteFunc([]string{s.sudden(own), s.stranger(own), s.together(own)}, func(sign string) bool { return sign == "" })
+	signs := []string{s.stranger(own)}
+	if s.Now.Sub(own.at()) <= noticed {
+		signs = append(signs, s.sudden(own), s.together(own))
+	}
+	signs = slices.DeleteFunc(signs, func(sign string) bool { return sign == "" })
 	if len(signs) > 0 {
 		add("burst", p.Burst, "%s", strings.Join(signs, "; "))
 	}
@@ -145,15 +157,58 @@ func (s *Subject) sudden(own *Version) string {
 			}
 		}
 	}
+	together, again := s.habits(own)
 	switch {
-	case !usual && len(lines) >= burstLines:
+	case !usual && !together && len(lines) >= burstLines:
 		return fmt.Sprintf("%d release lines within an hour", len(lines))
-	case !usual && all >= burstVersions, inLine >= burstVersions:
+	case again:
+	case !usual && len(lines) == 1 && all >= burstVersions, inLine >= burstVersions:
 		return fmt.Sprintf("%d versions within an hour", all)
 	case quick > 1:
 		return fmt.Sprintf("%d versions within a quarter of an hour", quick)
 	}
 	return ""
+}
+
+// habits reports whether the package used to release several lines together, and one line again within the hour.
+func (s *Subject) habits(own *Version) (together, again bool) {
+	rows := s.past(own)
+	togethers, agains := 0, 0
+	for len(rows) > 0 {
+		n := 1
+		for n < len(rows) && rows[n].at().Sub(rows[n-1].at()) <= burstWindow {
+			n++
+		}
+		lines := make(map[string]int)
+		most := 0
+		for _, v := range rows[:n] {
+			line := npm.ReleaseLine(v.Version)
+			lines[line]++
+			most = max(most, lines[line])
+		}
+		if len(lines) >= burstLines {
+			togethers++
+		}
+		if most > 1 {
+			agains++
+		}
+		rows = rows[n:]
+	}
+	return togethers >= habitOccasions, agains >= habitOccasions
+}
+
+// past returns the releases that stand of the year before the subject's version and those that came with it, oldest
+// first, a bounded number of them.
+func (s *Subject) past(own *Version) []*Version {
+	var rows []*Version
+	for i := range s.History.Versions {
+		v := &s.History.Versions[i]
+		if before := own.at().Sub(v.at()); v.stands() && !v.at().IsZero() && before > burstWindow && before <= habitWindow && !npm.IsPrerelease(v.Version) {
+			rows = append(rows, v)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b *Version) int { return a.at().Compare(b.at()) })
+	return rows[max(0, len(rows)-habitRows):]
 }
 
 // stranger tells of an account that never published the package before, where that was a robot's work or where nothing

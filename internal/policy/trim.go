@@ -72,6 +72,9 @@ func (s *Subject) Trim() {
 			for _, v := range around[:min(len(around), maxRows)] {
 				keep[v] = true
 			}
+			for _, v := range s.past(own) {
+				keep[v] = true
+			}
 		}
 		for _, v := range []*Version{s.firstBy(own.User), s.beforeAccount(own.User)} {
 			if v != nil {
