@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -75,6 +76,9 @@ type Options struct {
 	Config    *npm.Config
 	Policy    *policy.Policy
 	Filter    policy.Filter
+	Now       time.Time    // for ages and waivers
+	Lock      *policy.Lock // the pins in force; nil: none
+	Base      *policy.Base // what the project used before; nil: nothing to compare with
 
 	Offline             bool
 	Deep                bool // attestations are asked for though none are announced
@@ -96,6 +100,8 @@ type Options struct {
 	ReadFile func(string) ([]byte, error)
 	// Done is told after each package, from the goroutines that do the work; nil: nobody.
 	Done func()
+	// Look is shown what the policy decides about, target by target and one at a time, before it decides; nil: nobody.
+	Look func(target int, s *policy.Subject)
 }
 
 // A Runner looks at packages. It is safe for concurrent use.
@@ -144,26 +150,25 @@ func (r *Runner) Run(ctx context.Context, targets []Target) *report.Report {
 	if r.o.Installed {
 		targets = placed(targets)
 	}
-	rep.Packages = make([]report.Package, len(targets))
+	subjects := make([]*policy.Subject, len(targets))
 	quotes := make([]quote, len(targets))
-	work := make(chan int)
-	var group sync.WaitGroup
-	for range min(r.o.Concurrency, max(1, len(targets))) {
-		group.Go(func() {
-			for i := range work {
-				rep.Packages[i], quotes[i] = r.one(ctx, &targets[i])
-				rep.Packages[i].Target = i
-				if r.o.Done != nil {
-					r.o.Done()
-				}
-			}
-		})
+	r.each(len(targets), func(i int) {
+		subjects[i], quotes[i] = r.subject(ctx, &targets[i])
+		if r.o.Done != nil {
+			r.o.Done()
+		}
+	})
+	r.advise(ctx, subjects)
+	tree := policy.NewTree(subjects)
+	rep.Packages = make([]report.Package, len(targets))
+	for i, s := range subjects {
+		s.Tree = tree
+		if r.o.Look != nil {
+			r.o.Look(i, s)
+		}
+		rep.Packages[i] = r.row(&targets[i], s)
+		rep.Packages[i].Target = i
 	}
-	for i := range targets {
-		work <- i
-	}
-	close(work)
-	group.Wait()
 	r.fillNPM(rep, quotes)
 	slices.SortStableFunc(rep.Packages, func(a, b report.Package) int {
 		return cmp.Or(
@@ -222,17 +227,48 @@ func (r *Runner) noteStripped(rep *report.Report) {
 	}
 }
 
-// one looks at one target.
-func (r *Runner) one(ctx context.Context, t *Target) (report.Package, quote) {
+// each calls do for every index below n, several at once.
+func (r *Runner) each(n int, do func(i int)) {
+	work := make(chan int)
+	var group sync.WaitGroup
+	for range min(r.o.Concurrency, max(1, n)) {
+		group.Go(func() {
+			for i := range work {
+				do(i)
+			}
+		})
+	}
+	for i := range n {
+		work <- i
+	}
+	close(work)
+	group.Wait()
+}
+
+// subject looks at one target: what the checks find, and what else the policy's rules look at.
+func (r *Runner) subject(ctx context.Context, t *Target) (*policy.Subject, quote) {
 	rt := r.registry(ctx, t.Package.Registry)
-	options := rt.options
-	out, quoted := r.outcome(ctx, t, rt, options)
-	decision, findings := r.o.Policy.Decide(out, r.o.Filter, t.Oddity)
+	out, quoted := r.outcome(ctx, t, rt, rt.options)
+	s := &policy.Subject{
+		ID: t.Package.ID, Registry: t.Package.Registry, Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Outcome: out,
+		Oddity: t.Oddity, Path: t.Path, Direct: t.Direct, Dev: t.Dev, Lock: r.o.Lock, Base: r.o.Base, Now: r.o.Now,
+	}
+	if t.Evidence == nil && r.o.Policy.NeedsHistory(s) {
+		s.History = r.history(ctx, s, rt)
+	}
+	return s, quoted
+}
+
+// row decides about one target and writes down what the report tells of it.
+func (r *Runner) row(t *Target, s *policy.Subject) report.Package {
+	out := s.Outcome
+	decision, findings := r.o.Policy.Decide(s, r.o.Filter)
 	row := report.Package{
 		Name: t.Package.ID.Name, Version: t.Package.ID.Version, PURL: t.Package.ID.PURL(), Registry: t.Package.Registry,
-		Integrity: cmp.Or(t.Package.Integrity, out.Integrity), Resolved: t.Package.Resolved, Bound: out.Bound,
+		Integrity: s.Integrity, Resolved: t.Package.Resolved, Bound: out.Bound,
 		Locations: t.Locations, File: t.File, Line: t.Line, Path: t.Path, Direct: t.Direct, Dev: t.Dev,
 		Verdict: out.Verdict, Decision: decision, Publisher: out.Publisher, Checks: out.Checks, Findings: findings, Further: out.Further,
+		Published: out.Published,
 	}
 	if row.Integrity == "" && t.Tarball != nil && t.Tarball.SHA512 != nil {
 		row.Integrity = npm.Integrity{{Algorithm: "sha512", Digest: t.Tarball.SHA512}}.String()
@@ -249,7 +285,7 @@ func (r *Runner) one(ctx context.Context, t *Target) (report.Package, quote) {
 	if row.Further == nil {
 		row.Further = []string{}
 	}
-	return row, quoted
+	return row
 }
 
 // outcome collects and verifies, using what an earlier run found where every input is the same.
@@ -262,7 +298,7 @@ func (r *Runner) outcome(ctx context.Context, t *Target, rt *registryTrust, opti
 	req := evidence.Request{
 		ID:       t.Package.ID,
 		Registry: t.Package.Registry,
-		Expected: r.o.Deep || options.Keyless || !r.o.Filter.Empty(),
+		Expected: r.o.Deep || options.Keyless || !r.o.Filter.Empty() || r.o.Policy.Expects(t.Package.ID.Name, t.Package.ID.Version, r.o.Lock),
 	}
 	if r.o.Tarballs || r.o.Installed && t.onDisk() {
 		req.Tarball = func(document []byte) (string, []string) { return r.tarball(t, document) }
@@ -548,7 +584,7 @@ func (r *Runner) fill(ctx context.Context, base string, rt *registryTrust) {
 		}
 	case r.o.Collector == nil:
 	default:
-		r.ask(ctx, base, rt, declared.Line > 0)
+		r.ask(ctx, base, rt, declared.Place.Line > 0)
 	}
 	digest := sha256.New()
 	for _, k := range rt.trust.Keys {

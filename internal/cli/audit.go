@@ -27,6 +27,7 @@ type auditFlags struct {
 	common
 	omit                []string
 	workspaces          []string
+	base                string
 	tarballs            bool
 	installed           bool
 	includeAttestations bool
@@ -74,6 +75,7 @@ func (f *auditFlags) addAudit(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringSliceVar(&f.omit, "omit", nil, "leave out dependencies of a `TYPE`: dev, optional or peer")
 	fl.StringArrayVarP(&f.workspaces, "workspace", "w", nil, "only what this workspace uses; may be repeated")
+	fl.StringVar(&f.base, "base", "", "compare with the lockfile at this git `REV` (in CI on a change request: where the change began)")
 	fl.BoolVar(&f.tarballs, "tarballs", false, "fetch and hash every tarball")
 	fl.BoolVar(&f.installed, "installed", false, "compare what is installed, in node_modules or by Plug'n'Play, with every tarball")
 	fl.BoolVar(&f.deep, "deep", false, "ask for attestations of packages that announce none, too")
@@ -134,7 +136,7 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 		p, err := s.inventory(arg, inventory.Options{Omit: omit, Workspaces: f.workspaces, LegacyPeerDeps: legacyPeers == "true"})
 		if unnamed {
 			if q := s.listed(err); q != nil {
-				targets, others = q.Listed(), listedOthers(q, s.policy)
+				targets, others = q.Listed(), s.listedOthers(q)
 				s.notes = append(s.notes, notesOf(q.ProjectNotes)...)
 				subjects = s.replay.audit.Subjects
 				break
@@ -166,13 +168,13 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 			targets = append(targets, t)
 		}
 		for i := range p.Others {
-			o := other(&p.Others[i], s.policy)
+			o := s.other(&p.Others[i])
 			o.File = s.shown(p.Dir, o.File)
 			others = append(others, o)
 		}
 		if f.installed {
 			for _, o := range p.Strays() {
-				others = append(others, other(&o, s.policy))
+				others = append(others, s.other(&o))
 			}
 		}
 		subjects = append(subjects, subject(env, p))
@@ -185,6 +187,9 @@ func (f *auditFlags) run(cmd *cobra.Command, env Environment, args []string) err
 	options := s.auditOptions(policy.Filter{})
 	options.Tarballs, options.Installed = f.tarballs, f.installed
 	options.IncludeAttestations = f.includeAttestations
+	if options.Base, err = s.base(cmd.Context(), args, f.base, inventory.Options{LegacyPeerDeps: legacyPeers == "true"}, targets, options); err != nil {
+		return err
+	}
 	if !f.quiet {
 		s.bar.Store(newProgress(env.Stderr, env.Terminal, cmp.Or(env.Width, 80), len(targets), env.Now))
 	}
@@ -261,6 +266,15 @@ func (s *session) inventory(path string, o inventory.Options) (*inventory.Projec
 		return nil, errors.New("standard input names no package")
 	}
 	return p, err
+}
+
+// project reads one project, with what its package manager says of registries.
+func (s *session) project(path string, o inventory.Options) (*inventory.Project, error) {
+	p, err := s.inventory(path, o)
+	if err != nil {
+		return nil, usagef(s.inventoryHint(err), "%w", err)
+	}
+	return p, s.readManager(projectDir(s.env, path), p, true)
 }
 
 // inventoryHint is what to do about a project that could not be read.
@@ -458,9 +472,9 @@ func places(locations []inventory.Location) (paths []string, file string, line i
 }
 
 // other is a dependency from no registry, with the policy's word on its source.
-func other(o *inventory.Other, p *policy.Policy) report.Other {
+func (s *session) other(o *inventory.Other) report.Other {
 	locations, file, line := places(o.Locations)
-	decision, findings := p.DecideSource(o.Source, o.Oddity)
+	decision, findings := s.policy.DecideSource(policy.Dependency{ID: npm.ID{Name: o.Name, Version: o.Version}, Source: o.Source, Oddity: o.Oddity, Now: s.env.Now()})
 	for i := range findings {
 		if o.Missing && findings[i].Level == policy.Error {
 			findings[i].Message = "is asked for and not in the lockfile, so nothing is known of it"

@@ -1,61 +1,61 @@
 package cli
 
 import (
-	"bytes"
 	"context"
-	"fmt"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"assay/internal/gittree"
 )
 
-// baseFile is a file as it was at a revision.
-type baseFile struct {
-	revision string
-	data     []byte
-	absent   bool
-}
+// A revision is a state of the work tree that policy and pins are taken from.
+type revision struct{ commit string }
 
-// policyBase returns the policy file at the revision that counts: the one named by --policy-from, else, in CI on a
-// change request, the one where the change began, since a change must not judge itself. It is nil where the file
-// as it lies there counts.
-func (s *session) policyBase(ctx context.Context, project, file string) (*baseFile, error) {
-	dir := filepath.Dir(file)
+// judge returns the revision whose policy and pins count: the one named by --policy-from, else, in CI on a change
+// request, the one where the change began, since a change must not judge itself. It is nil where the files as they
+// lie there count.
+func (s *session) judge(ctx context.Context, project string) (*revision, error) {
 	rev := s.flags.policyFrom
 	if rev == "" {
 		target, ok := s.changeTarget()
 		if !ok {
 			return nil, nil
 		}
-		tree, err := git(ctx, dir, "rev-parse", "--show-toplevel")
-		if own, ownErr := git(ctx, project, "rev-parse", "--show-toplevel"); err != nil || ownErr != nil || own != tree {
-			return nil, nil // the file is not part of the change
+		if _, err := gittree.Git(ctx, project, "rev-parse", "--show-toplevel"); err != nil {
+			return nil, nil // no work tree, so nothing of it is part of the change
 		}
-		base, err := git(ctx, dir, "merge-base", "HEAD", target)
+		base, err := gittree.Git(ctx, project, "merge-base", "HEAD", target)
 		if err != nil {
 			return nil, usagef("fetch the whole history (actions/checkout: fetch-depth: 0; GitLab: GIT_DEPTH: 0), or name a revision with --policy-from",
-				"this is a change request, so the policy has to come from where it began, and that cannot be found: %w", err)
+				"this is a change request, so policy and pins have to come from where it began, and that cannot be found: %w", err)
 		}
 		rev = strings.TrimSpace(base)
 	}
 	if strings.HasPrefix(rev, "-") {
 		return nil, usagef("", "--policy-from %q is not a revision", rev)
 	}
-	commit, err := git(ctx, dir, "rev-parse", "--verify", "--quiet", rev+"^{commit}")
+	commit, err := gittree.Git(ctx, project, "rev-parse", "--verify", "--quiet", rev+"^{commit}")
 	if err != nil {
 		return nil, usagef("for example --policy-from origin/main", "--policy-from %q is not a revision here", rev)
 	}
-	commit = strings.TrimSpace(commit)
-	// A path that begins with ./ is taken from the directory that git runs in.
-	name := "./" + filepath.Base(file)
-	if listed, err := git(ctx, dir, "ls-tree", "--name-only", commit, name); err != nil || strings.TrimSpace(listed) == "" {
-		return &baseFile{revision: commit, absent: true}, err
+	return &revision{strings.TrimSpace(commit)}, nil
+}
+
+// holds reports whether a file is part of the project's work tree, so that the revision has a say about it.
+func (r *revision) holds(ctx context.Context, project, file string) bool {
+	tree, err := gittree.Git(ctx, filepath.Dir(file), "rev-parse", "--show-toplevel")
+	own, ownErr := gittree.Git(ctx, project, "rev-parse", "--show-toplevel")
+	return err == nil && ownErr == nil && own == tree
+}
+
+// read returns a file as it is at the revision; absent says that it is not there.
+func (r *revision) read(ctx context.Context, file string) (data []byte, absent bool, err error) {
+	dir, name := filepath.Dir(file), "./"+filepath.Base(file) // taken from the directory that git runs in
+	if listed, err := gittree.Git(ctx, dir, "ls-tree", "--name-only", r.commit, name); err != nil || strings.TrimSpace(listed) == "" {
+		return nil, true, err
 	}
-	data, err := git(ctx, dir, "show", commit+":"+name)
-	if err != nil {
-		return nil, usagef("", "reading the policy at %s: %w", commit, err)
-	}
-	return &baseFile{revision: commit, data: []byte(data)}, nil
+	text, err := gittree.Git(ctx, dir, "show", r.commit+":"+name)
+	return []byte(text), false, err
 }
 
 // changeTarget reports whether this is CI on a change request, and what the change is to be merged into.
@@ -75,16 +75,4 @@ func (s *session) changeTarget() (rev string, ok bool) {
 		return "origin/" + strings.TrimPrefix(get("SYSTEM_PULLREQUEST_TARGETBRANCH"), "refs/heads/"), true
 	}
 	return "", false
-}
-
-// git runs git in a directory and returns what it prints.
-func git(ctx context.Context, dir string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = dir
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("git %s: %w: %s", args[0], err, strings.TrimSpace(stderr.String()))
-	}
-	return stdout.String(), nil
 }

@@ -143,7 +143,7 @@ honest; a package without it is not at fault.`,
 	root.SetErr(env.Stderr)
 	root.SetVersionTemplate("assay {{.Version}}\n")
 	root.SetFlagErrorFunc(flagError)
-	root.AddCommand(newAudit(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newSchema(env), newDemo(env), newVersion(env))
+	root.AddCommand(newAudit(env), newPin(env), newDiff(env), newPolicy(env), newVerify(env), newAttest(env), newPublish(env), newDoctor(env), newEvidence(env), newTrust(env), newSchema(env), newDemo(env), newVersion(env))
 	root.SetHelpCommand(newHelp(root))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

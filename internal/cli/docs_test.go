@@ -76,7 +76,7 @@ const docsRegistry = "https://registry.example.com"
 
 // docsWorld is the world that the documents' examples live in. The project itself is in order; the one in the
 // directory "broken" has a package that was built from another repository than it claims, and one that the
-// registry did not sign.
+// registry did not sign; the one in "next" has an upgrade that somebody published by hand.
 func docsWorld(t *testing.T) *world {
 	w := newWorld(t)
 	w.env["ASSAY_TUF_URL"] = w.server.URL + "/tuf" // no example leaves this machine
@@ -85,7 +85,8 @@ func docsWorld(t *testing.T) *world {
 	bare := w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true})
 	stranger := w.publish(lab.Release{Package: lab.Package{Name: "stranger", Version: "2.0.0", Manifest: map[string]any{"repository": "acme/stranger"}}, CI: lab.GitHub("mallory/stranger")})
 	w.publish(lab.Release{Package: lab.Package{Name: "nameless", Manifest: map[string]any{"repository": nil}}, CI: lab.GitHub("acme/nameless")})
-	for dir, packages := range map[string][]*lab.Published{".": {widget, plain}, "broken": {widget, stranger, bare}} {
+	handmade := w.publish(lab.Release{Package: lab.Package{Name: "@acme/widget", Version: "1.2.4", Manifest: map[string]any{"scripts": map[string]any{"postinstall": "node setup.js"}}}, Tag: "next"})
+	for dir, packages := range map[string][]*lab.Published{".": {widget, plain}, "broken": {widget, stranger, bare}, "next": {handmade, plain}} {
 		deps := map[string]any{}
 		for _, p := range packages {
 			deps[p.Name] = "^" + p.Version
@@ -124,7 +125,7 @@ func docsWorld(t *testing.T) *world {
 //
 // every line of output occurs in the real one, in this order; "…" stands for anything, white space for any
 // white space; the exit code is 0 unless it is told. "$ cat FILE" does not print a file but writes it, so that
-// an example can show what it is about. A command on several lines has backslashes, as in a shell. Examples of
+// an example can show what it is about; git and "cp A B" do what they do. A command on several lines has backslashes, as in a shell. Examples of
 // one document share a world: see [docsWorld].
 //
 // The lab is not Sigstore's public instance, so audit and verify are given its trusted root where the example
@@ -175,11 +176,19 @@ func (w *world) example(name string, b block) (commands int) {
 		case args[0] == "cat" && len(args) == 2:
 			text := strings.ReplaceAll(strings.Join(output, "\n")+"\n", docsRegistry, w.server.URL)
 			w.write(args[1], []byte(text))
+		case args[0] == "cp" && len(args) == 3:
+			data, err := os.ReadFile(filepath.Join(w.project, args[1]))
+			if err != nil {
+				w.t.Fatalf("%s:%d: %v", name, at, err)
+			}
+			w.write(args[2], data)
+		case args[0] == "git":
+			w.git(args[1:]...)
 		case args[0] == "assay" && len(args) > 1:
 			commands++
 			w.compare(fmt.Sprintf("%s:%d: %s", name, at, command), args[1:], output)
 		default:
-			w.t.Errorf("%s:%d: only assay and cat can be run: %s", name, at, command)
+			w.t.Errorf("%s:%d: only assay, git, cat and cp can be run: %s", name, at, command)
 		}
 	}
 	return commands
@@ -187,8 +196,12 @@ func (w *world) example(name string, b block) (commands int) {
 
 func (w *world) compare(what string, args, output []string) {
 	switch args[0] {
-	case "audit", "verify":
+	case "audit", "verify", "pin", "diff":
 		if !slices.ContainsFunc(args, func(a string) bool { return strings.HasPrefix(a, "--trusted-root") }) {
+			args = append(args, "--trusted-root", "trusted_root.json")
+		}
+	case "policy":
+		if args[1] == "explain" {
 			args = append(args, "--trusted-root", "trusted_root.json")
 		}
 	case "trust":
@@ -223,7 +236,8 @@ func (w *world) compare(what string, args, output []string) {
 	}
 }
 
-// TestPolicyExamples reads the policies that docs/policy.md shows, each as a whole file.
+// TestPolicyExamples reads the policies that docs/policy.md shows, each as a whole file, and the file that docs/pins.md
+// shows; and holds docs/policy.md to the keys, rules and variables that there are.
 func TestPolicyExamples(t *testing.T) {
 	n := 0
 	for _, b := range blocks(t, "docs/policy.md") {
@@ -231,30 +245,117 @@ func TestPolicyExamples(t *testing.T) {
 			continue
 		}
 		n++
-		if _, err := policy.Parse([]byte(b.text), "docs/policy.md"); err != nil {
+		if _, err := policy.Parse([]byte(b.text), "docs/policy.md", nil); err != nil {
 			t.Errorf("the policy at line %d: %v", b.line, err)
 		}
 	}
-	if n == 0 {
-		t.Error("no policy was found")
+	if n < 10 {
+		t.Errorf("only %d policies were found", n)
 	}
-	// What a policy knows, it says itself when a key is misspelt.
 	text := document(t, "docs/policy.md")
+	pins := document(t, "docs/pins.md")
+	told := func(text, key string) bool {
+		return regexp.MustCompile("`([a-z-]+\\.|)" + regexp.QuoteMeta(key) + "`").MatchString(text)
+	}
+	// What the parsers know, they say themselves when a key is misspelt.
+	known := func(err error) []string {
+		if err == nil {
+			t.Fatal("a misspelt key is read")
+		}
+		_, known, _ := strings.Cut(err.Error(), "nown here: ")
+		return strings.Split(known, ", ")
+	}
 	for _, broken := range []string{
-		"misspelt: 1\n", "default: {misspelt: 1}\n", "sources: {misspelt: 1}\n", "identity: {misspelt: 1}\n",
+		"misspelt: 1\n", "default: {misspelt: 1}\n", "drift: {misspelt: 1}\n", "critical: [{misspelt: 1}]\n", "publishers: [{misspelt: 1}]\n", "identity: {misspelt: 1}\n",
+		"downgrade: {misspelt: 1}\n", "min-age: {misspelt: 1}\n", "sources: {misspelt: 1}\n", "rules: [{misspelt: 1}]\n", "waivers: [{misspelt: 1}]\n", "ratchet: {misspelt: 1}\n",
 		"registries: {\"https://a.example\": {misspelt: 1}}\n", "registries: {\"https://a.example\": {publisher: {misspelt: 1}}}\n",
 	} {
-		_, err := policy.Parse([]byte("version: 1\n"+broken), "x")
-		if err == nil {
-			t.Fatalf("%q is no error", broken)
-		}
-		_, known, _ := strings.Cut(err.Error(), "known here: ")
-		for _, key := range strings.Split(known, ", ") {
-			if key == "" || !regexp.MustCompile("`([a-z-]+\\.|)"+regexp.QuoteMeta(key)+"`").MatchString(text) {
+		_, err := policy.Parse([]byte("version: 1\n"+broken), "x", nil)
+		for _, key := range known(err) {
+			if key == "level" && strings.HasPrefix(broken, "drift") {
+				continue // every level may be a mapping
+			}
+			if key == "" || !told(text, key) {
 				t.Errorf("docs/policy.md does not tell of the key %q (%v)", key, err)
 			}
 		}
 	}
+	for _, broken := range []string{"misspelt: 1\n", "cases: [{misspelt: 1}]\n", "cases: [{package: a@1.0.0, previous: {misspelt: 1}}]\n"} {
+		_, err := policy.ParseCases([]byte("version: 1\n"+broken), "x")
+		for _, key := range known(err) {
+			if !told(text, key) {
+				t.Errorf("docs/policy.md does not tell of the key %q of cases", key)
+			}
+		}
+	}
+	for _, broken := range []string{"{misspelt: 1}", "{publishers: [{misspelt: 1}]}"} {
+		_, err := policy.ParseLock([]byte("version: 1\npackages: {a: {\"1\": "+broken+"}}\n"), "x")
+		for _, key := range known(err) {
+			if !told(pins, key) {
+				t.Errorf("docs/pins.md does not tell of the key %q", key)
+			}
+		}
+	}
+	_, rules, _ := strings.Cut(text, "\n## Rules\n")
+	for _, rule := range policy.BuiltIn() {
+		if !strings.Contains(rules, "\n| `"+rule+"` |") {
+			t.Errorf("docs/policy.md does not tell of the rule %q", rule)
+		}
+	}
+	names, kinds := policy.Variables()
+	for i, name := range names {
+		if row := regexp.MustCompile("(?m)^\\|[^|]*`" + regexp.QuoteMeta(name) + "`[^|]*\\|([^|]*)\\|").FindStringSubmatch(text); row == nil || !strings.Contains(row[1], kinds[i]) {
+			t.Errorf("docs/policy.md does not tell of the variable %s of type %s", name, kinds[i])
+		}
+	}
+	defaults := ""
+	for _, b := range blocks(t, "docs/policy.md") {
+		if defaults == "" && b.kind == "yaml" {
+			defaults = b.text
+		}
+	}
+	written, err := policy.Parse([]byte(defaults), "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []struct {
+		name      string
+		got, want any
+	}{
+		{"default", levels(written.Default.Invalid, written.Default.Unchecked, written.Default.Unsigned, written.Default.Signed), levels(policy.Default().Default.Invalid, policy.Default().Default.Unchecked, policy.Default().Default.Unsigned, policy.Default().Default.Signed)},
+		{"identity", levels(written.Identity.NoRepository, written.Identity.SelfHosted, written.Identity.Unpinned), levels(policy.Default().Identity.NoRepository, policy.Default().Identity.SelfHosted, policy.Default().Identity.Unpinned)},
+		{"sources", levels(written.Sources.Git, written.Sources.URL, written.Sources.File, written.Sources.OtherHost), levels(policy.Default().Sources.Git, policy.Default().Sources.URL, policy.Default().Sources.File, policy.Default().Sources.OtherHost)},
+		{"the rest", levels(written.Drift, written.ManifestChange, written.Burst, written.Unbound, written.ExpiredKey), levels(policy.Default().Drift, policy.Default().ManifestChange, policy.Default().Burst, policy.Default().Unbound, policy.Default().ExpiredKey)},
+	} {
+		if !reflect.DeepEqual(v.got, v.want) {
+			t.Errorf("docs/policy.md has %v as defaults of %s, and they are %v", v.got, v.name, v.want)
+		}
+	}
+	found := false
+	for _, b := range blocks(t, "docs/pins.md") {
+		if !strings.HasPrefix(b.text, "# The publishers") {
+			continue
+		}
+		found = true
+		lock, err := policy.ParseLock([]byte(b.text), "docs/pins.md")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(lock.Format()); got != b.text {
+			t.Errorf("docs/pins.md shows an assay.lock that would be written as\n%s", got)
+		}
+	}
+	if !found {
+		t.Error("docs/pins.md shows no assay.lock")
+	}
+}
+
+func levels(settings ...policy.Setting) []policy.Level {
+	var list []policy.Level
+	for _, s := range settings {
+		list = append(list, s.Level)
+	}
+	return list
 }
 
 // TestReportDocument holds the fields of the report and docs/report.md equal.
@@ -377,7 +478,7 @@ func TestFlagsInDocuments(t *testing.T) {
 		t.Fatalf("the flags could not be gathered: %v", known)
 	}
 	for _, foreign := range []string{
-		"--provenance", "--provenance-file", "--access", "--ignore-scripts", "--fuzztime", // npm's and go's
+		"--provenance", "--provenance-file", "--access", "--ignore-scripts", "--fuzztime", "--no-verify", // npm's, go's and git's
 		"--certificate-identity", "--certificate-identity-regexp", "--certificate-oidc-issuer", "--cert-identity",
 		"--cert-identity-regex", "--cert-oidc-issuer", "--source-ref", // spellings of verify's filters
 		"--source-repo", "--certificate-github-workflow-repository", "--certificate-github-workflow-ref",

@@ -103,6 +103,7 @@ func (e *exporting) write(ctx context.Context, s *session, f *auditFlags, o audi
 	s.env.Now = archive.At
 	o.Collector = evidence.NewCollector(evidence.CollectorOptions{Archive: archive})
 	o.Offline, o.Named, o.Done = true, archive.Named, nil
+	o.Now = archive.At() // ages and waivers are those of the evidence, as whoever answers from it finds them
 	rep := audit.NewRunner(o).Run(ctx, targets)
 	if err := ctx.Err(); err != nil {
 		return err

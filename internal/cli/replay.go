@@ -289,11 +289,12 @@ func (s *session) listed(err error) *audit.Request {
 
 // listedOthers are the dependencies from no registry that a request lists. What the policy says of their source counts
 // where that is worse than what the archive says.
-func listedOthers(q *audit.Request, p *policy.Policy) []report.Other {
+func (s *session) listedOthers(q *audit.Request) []report.Other {
 	others := make([]report.Other, len(q.Others))
 	for i := range others {
 		others[i] = q.Others[i].Other
-		if decision, findings := p.DecideSource(others[i].Source, ""); severity(decision) > severity(others[i].Decision) {
+		d := policy.Dependency{ID: npm.ID{Name: others[i].Name, Version: others[i].Version}, Source: others[i].Source, Now: s.env.Now()}
+		if decision, findings := s.policy.DecideSource(d); severity(decision) > severity(others[i].Decision) {
 			others[i].Decision, others[i].Findings = decision, findings
 		}
 	}

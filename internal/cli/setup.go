@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -50,6 +48,7 @@ type common struct {
 	quiet       bool
 	verbose     bool
 	evidence    archived
+	unjudged    bool // no flag: neither the policy nor the pins that lie there count
 }
 
 func (c *common) add(cmd *cobra.Command) {
@@ -112,6 +111,7 @@ type session struct {
 	policy  *policy.Policy
 	// policyData is the policy file that counts; nil for none.
 	policyData []byte
+	lock       *policy.Lock // the pins in force; nil: there is no assay.lock
 	notes      []report.Note
 	signed     []byte                   // verification summaries, signed; nil where they are not
 	replay     *replayed                // nil where registries are asked
@@ -255,7 +255,7 @@ func explain(err error) evidence.Fault {
 
 func (s *session) auditOptions(filter policy.Filter) audit.Options {
 	o := audit.Options{
-		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter,
+		Collector: s.collector(), Trust: s.trust, Config: s.config, Policy: s.policy, Filter: filter, Now: s.env.Now(), Lock: s.lock,
 		Offline: s.flags.offline, Deep: s.flags.deep, StrictTime: s.flags.strictTime, KeysFromFile: s.flags.keys != "",
 		Concurrency: s.flags.concurrency,
 		ReadFile: func(name string) ([]byte, error) {
@@ -360,43 +360,6 @@ func sameFile(a, b string) bool {
 	x, errA := os.Stat(a)
 	y, errB := os.Stat(b)
 	return errA == nil && errB == nil && os.SameFile(x, y)
-}
-
-func (s *session) readPolicy(ctx context.Context, project string) error {
-	file := s.path(s.flags.policy)
-	if file == "" && project != "" {
-		file = filepath.Join(project, "assay.yaml")
-	}
-	if file == "" {
-		s.policy = policy.Default()
-		return nil
-	}
-	data, err := readFile(file, 1<<20)
-	absent := errors.Is(err, fs.ErrNotExist)
-	if err != nil && (!absent || s.flags.policy != "" && s.flags.policyFrom == "") {
-		return usagef("", "reading the policy: %w", err)
-	}
-	base, err := s.policyBase(ctx, cmp.Or(project, s.env.Dir), file)
-	if err != nil {
-		return err
-	}
-	if base != nil {
-		if base.absent != absent || !bytes.Equal(base.data, data) {
-			s.notes = append(s.notes, report.Note{Code: "policy-changed", Message: fmt.Sprintf(
-				"%s is not what it is at %s, which counts here: what a change says about itself takes effect once it is merged", filepath.Base(file), base.revision)})
-		}
-		data, absent = base.data, base.absent
-	}
-	if absent {
-		s.policy = policy.Default()
-		return nil
-	}
-	s.policyData = data
-	s.policy, err = policy.Parse(data, s.shown("", file))
-	if err != nil {
-		return usagef("docs/policy.md lists the keys", "reading the policy: %w", err)
-	}
-	return nil
 }
 
 // cacheDir is where evidence and trust are kept between runs; "" where there is no place for them.

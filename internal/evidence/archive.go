@@ -95,6 +95,8 @@ type archiveIndex struct {
 	Packages   Checked[archivedPackage]   `json:"packages"`
 	Packuments Checked[archivedPackument] `json:"packuments"`
 	Audits     Checked[archivedAudit]     `json:"audits"`
+	// Advisories came later: an archive that never asked has no such list.
+	Advisories Checked[archivedAdvisories] `json:"advisories,omitzero"`
 }
 
 // A pieceRef names bytes that stand behind the index.
@@ -150,6 +152,13 @@ type archivedPackument struct {
 	Registry string         `json:"registry"`
 	Name     string         `json:"name"`
 	Document archivedAnswer `json:"document"`
+}
+
+// archivedAdvisories is what a registry answered to one question about its advisories.
+type archivedAdvisories struct {
+	Registry string         `json:"registry"`
+	Question string         `json:"question"` // SHA-256 of what was asked, hex
+	Answer   archivedAnswer `json:"answer"`
 }
 
 // An archivedAnswer is an [Answer], whose URL follows from what was asked. Without one that was given there is no time, since nothing of that is evidence.
@@ -283,7 +292,8 @@ func (x *archiveIndex) check() error {
 	if !slices.IsSortedFunc(x.Registries, before(archivedRegistry.compare)) ||
 		!slices.IsSortedFunc(x.Packages, before(archivedPackage.compare)) ||
 		!slices.IsSortedFunc(x.Packuments, before(archivedPackument.compare)) ||
-		!slices.IsSortedFunc(x.Audits, before(archivedAudit.compare)) {
+		!slices.IsSortedFunc(x.Audits, before(archivedAudit.compare)) ||
+		!slices.IsSortedFunc(x.Advisories, before(archivedAdvisories.compare)) {
 		return errors.New("an entry stands twice, or not in its place")
 	}
 	if at := x.latest(); at.After(x.At) {
@@ -310,6 +320,10 @@ func (a archivedPackage) compare(b archivedPackage) int {
 
 func (a archivedPackument) compare(b archivedPackument) int {
 	return cmp.Or(cmp.Compare(a.Registry, b.Registry), cmp.Compare(a.Name, b.Name))
+}
+
+func (a archivedAdvisories) compare(b archivedAdvisories) int {
+	return cmp.Or(cmp.Compare(a.Registry, b.Registry), cmp.Compare(a.Question, b.Question))
 }
 
 func (a archivedAudit) compare(b archivedAudit) int {
@@ -421,6 +435,14 @@ func (p archivedPackument) Check() error {
 	return errors.Join(checkText(p.Registry, p.Name), p.Document.check(maxPiece))
 }
 
+// Check says what is wrong with the entry.
+func (a archivedAdvisories) Check() error {
+	if a.Registry == "" {
+		return errors.New("advisories of no registry")
+	}
+	return errors.Join(checkText(a.Registry), checkHex(a.Question, sha256.Size), a.Answer.check(maxPiece))
+}
+
 func (a archivedAnswer) check(max int64) error {
 	state := a.state()
 	if state < 0 {
@@ -530,6 +552,9 @@ func (x *archiveIndex) walk(fn func(what string, p *pieceRef)) {
 	}
 	for i := range x.Packuments {
 		one(fmt.Sprintf("the full document of %s (%s)", x.Packuments[i].Name, x.Packuments[i].Registry), x.Packuments[i].Document.Body)
+	}
+	for i := range x.Advisories {
+		one("the advisories of "+x.Advisories[i].Registry, x.Advisories[i].Answer.Body)
 	}
 	for i := range x.Audits {
 		a := &x.Audits[i]

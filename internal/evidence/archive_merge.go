@@ -125,6 +125,12 @@ func (m *merger) add(a *Archive) error {
 		p.Document = newest(p.Document, q.Document)
 		return p
 	})
+	if len(x.Advisories)+len(y.Advisories) > 0 {
+		x.Advisories = mergeList(x.Advisories, y.Advisories, archivedAdvisories.compare, func(p, q archivedAdvisories) archivedAdvisories {
+			p.Answer = newest(p.Answer, q.Answer)
+			return p
+		})
+	}
 	x.Audits = mergeList(x.Audits, y.Audits, archivedAudit.compare, func(p, _ archivedAudit) archivedAudit { return p })
 	return nil
 }

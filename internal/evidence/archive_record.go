@@ -20,7 +20,8 @@ type Recorder struct {
 	packages   map[subject]*archivedPackage
 	packuments map[subject]*archivedPackument
 	registries map[string]*archivedRegistry
-	err        error // the first one
+	advised    map[string]*archivedAdvisories // by registry and question
+	err        error                          // the first one
 }
 
 // NewRecorder returns a recorder that has heard nothing yet.
@@ -28,6 +29,7 @@ func NewRecorder() *Recorder {
 	return &Recorder{
 		pieces: newPieces(), packages: map[subject]*archivedPackage{},
 		packuments: map[subject]*archivedPackument{}, registries: map[string]*archivedRegistry{},
+		advised: map[string]*archivedAdvisories{},
 	}
 }
 
@@ -63,14 +65,37 @@ func (r *Recorder) collected(req Request, ev *Evidence) {
 		p.Earlier = append(p.Earlier, archivedEarlier{r.piece(e.Document), r.piece(e.Attestations), e.At})
 	}
 	if ev.Packument.State != NotAsked {
-		about.version = ""
-		m := r.packuments[about]
-		if m == nil {
-			m = &archivedPackument{Registry: req.Registry, Name: req.ID.Name}
-			r.packuments[about] = m
-		}
-		r.answer(&m.Document, ev.Packument)
+		r.packumentOf(req.Registry, req.ID.Name, ev.Packument)
 	}
+}
+
+// packument writes down an answer that is about all versions of a package.
+func (r *Recorder) packument(registry, name string, a Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.packumentOf(registry, name, a)
+}
+
+func (r *Recorder) packumentOf(registry, name string, a Answer) {
+	about := subject{registry: registry, name: name}
+	m := r.packuments[about]
+	if m == nil {
+		m = &archivedPackument{Registry: registry, Name: name}
+		r.packuments[about] = m
+	}
+	r.answer(&m.Document, a)
+}
+
+// advisories writes down what a registry's advisories say.
+func (r *Recorder) advisories(registry, question string, a Answer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	k := r.advised[registry+"\x00"+question]
+	if k == nil {
+		k = &archivedAdvisories{Registry: registry, Question: question}
+		r.advised[registry+"\x00"+question] = k
+	}
+	r.answer(&k.Answer, a)
 }
 
 // asked writes down what a registry says of its keys.
@@ -227,6 +252,9 @@ func (r *Recorder) Archive(o ArchiveOptions) (*Archive, error) {
 	for _, p := range r.packuments {
 		x.Packuments = append(x.Packuments, *p)
 	}
+	for _, k := range r.advised {
+		x.Advisories = append(x.Advisories, *k)
+	}
 	for _, k := range r.registries {
 		k.Named = o.Named(k.Registry)
 		x.Registries = append(x.Registries, *k)
@@ -248,6 +276,7 @@ func (x *archiveIndex) sort() {
 	slices.SortFunc(x.Packages, archivedPackage.compare)
 	slices.SortFunc(x.Packuments, archivedPackument.compare)
 	slices.SortFunc(x.Audits, archivedAudit.compare)
+	slices.SortFunc(x.Advisories, archivedAdvisories.compare)
 }
 
 // latest is when the last of the answers arrived.
@@ -266,6 +295,9 @@ func (x *archiveIndex) latest() (t time.Time) {
 	}
 	for i := range x.Registries {
 		take(x.Registries[i].Keys)
+	}
+	for i := range x.Advisories {
+		take(x.Advisories[i].Answer)
 	}
 	return t
 }

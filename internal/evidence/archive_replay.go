@@ -51,12 +51,29 @@ func (a *Archive) collect(ctx context.Context, big *budget.Pool, req Request) *E
 		}
 	}
 	if req.WantPackument {
-		ev.Packument = notInArchive()
-		if m := a.packuments[subject{registry: req.Registry, name: req.ID.Name}]; m != nil {
-			ev.Packument = r.answer(m.Document)
-		}
+		ev.Packument = a.packument(ctx, big, req.Registry, req.ID.Name)
 	}
 	return ev
+}
+
+// packument answers for all versions of a package.
+func (a *Archive) packument(ctx context.Context, big *budget.Pool, registry, name string) Answer {
+	m := a.packuments[subject{registry: registry, name: name}]
+	if m == nil {
+		return notInArchive()
+	}
+	r := &replay{ctx, a, big}
+	return r.answer(m.Document)
+}
+
+// advisories answers a question about a registry's advisories.
+func (a *Archive) advisories(ctx context.Context, big *budget.Pool, registry, question string) Answer {
+	i, ok := slices.BinarySearchFunc(a.index.Advisories, archivedAdvisories{Registry: registry, Question: question}, archivedAdvisories.compare)
+	if !ok {
+		return notInArchive()
+	}
+	r := &replay{ctx, a, big}
+	return r.answer(a.index.Advisories[i].Answer)
 }
 
 // keys answers for a registry's own keys.

@@ -41,16 +41,16 @@ var (
 
 // fakeRegistry answers from maps and records what it was asked.
 type fakeRegistry struct {
-	mu                                                 sync.Mutex
-	documents, attestations, keys, packuments, tarball map[string]any // []byte, string or error
-	asked                                              []string
-	gate                                               chan struct{} // not nil: answers wait for it
+	mu                                                             sync.Mutex
+	documents, attestations, keys, packuments, tarball, advisories map[string]any // []byte, string or error
+	asked                                                          []string
+	gate                                                           chan struct{} // not nil: answers wait for it
 }
 
 func newFakeRegistry() *fakeRegistry {
 	return &fakeRegistry{
 		documents: map[string]any{}, attestations: map[string]any{}, keys: map[string]any{},
-		packuments: map[string]any{}, tarball: map[string]any{},
+		packuments: map[string]any{}, tarball: map[string]any{}, advisories: map[string]any{},
 	}
 }
 
@@ -107,6 +107,9 @@ func (f *fakeRegistry) Keys(ctx context.Context, r string) (*reply, error) {
 }
 func (f *fakeRegistry) Packument(ctx context.Context, r, name string) (*reply, error) {
 	return f.reply(f.answer(ctx, "packument", f.packuments, name))
+}
+func (f *fakeRegistry) Advisories(ctx context.Context, r string, versions map[string][]string) (*reply, error) {
+	return f.reply(f.answer(ctx, "advisories", f.advisories, r))
 }
 func (f *fakeRegistry) TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {
 	b, err := f.answer(ctx, "tarball", f.tarball, url)

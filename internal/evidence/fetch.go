@@ -28,6 +28,8 @@ type Client[R any] interface {
 	Attestations(ctx context.Context, registry string, id npm.ID) (R, error)
 	Keys(ctx context.Context, registry string) (R, error)
 	Packument(ctx context.Context, registry, name string) (R, error)
+	// Advisories asks which of the versions, by package name, the registry's advisories name.
+	Advisories(ctx context.Context, registry string, versions map[string][]string) (R, error)
 	// TarballFrom calls fn with the bytes of the file that the registry's document or a lockfile names as the
 	// package's, again from the start if a connection breaks. An error of fn ends it and is returned.
 	TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error
@@ -65,6 +67,10 @@ func (f *fetcher[R]) Keys(ctx context.Context, registry string) (Response, error
 
 func (f *fetcher[R]) Packument(ctx context.Context, registry, name string) (Response, error) {
 	return f.answer(f.client.Packument(ctx, registry, name))
+}
+
+func (f *fetcher[R]) Advisories(ctx context.Context, registry string, versions map[string][]string) (Response, error) {
+	return f.answer(f.client.Advisories(ctx, registry, versions))
 }
 
 func (f *fetcher[R]) TarballFrom(ctx context.Context, registry, name, url string, fn func(io.Reader) error) error {

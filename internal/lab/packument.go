@@ -64,6 +64,9 @@ func (l *Lab) Packument(name string) []byte {
 func (l *Lab) packument(name, base string, full bool) map[string]any {
 	s := l.store.packages[name]
 	versions, times := object{}, object{"created": jsTime(s.created), "modified": jsTime(s.modified)}
+	for v, at := range s.removed {
+		times[v] = jsTime(at)
+	}
 	var newest map[string]any
 	for v, p := range s.versions {
 		doc := p.based(base)

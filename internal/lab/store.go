@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ type store struct {
 type stored struct {
 	versions map[string]*Published
 	tags     map[string]string
+	removed  map[string]time.Time // times of versions that were taken down
 	created  time.Time
 	modified time.Time
 	history  history
@@ -34,7 +36,7 @@ func (l *Lab) keep(p *Published, tag string) {
 	defer l.mu.Unlock()
 	s := l.store.packages[p.Name]
 	if s == nil {
-		s = &stored{versions: map[string]*Published{}, tags: map[string]string{}, created: p.Time}
+		s = &stored{versions: map[string]*Published{}, tags: map[string]string{}, removed: map[string]time.Time{}, created: p.Time}
 		l.store.packages[p.Name] = s
 	}
 	s.versions[p.Version] = p
@@ -67,6 +69,9 @@ func (l *Lab) Unpublish(name, version string) {
 	s := l.store.packages[name]
 	if s == nil {
 		return
+	}
+	if p := s.versions[version]; p != nil {
+		s.removed[version] = p.Time
 	}
 	delete(s.versions, version)
 	maps.DeleteFunc(s.tags, func(_, v string) bool { return v == version })
@@ -125,14 +130,19 @@ func (l *Lab) Deprecate(name, version, message string) error {
 	})
 }
 
-// Advise adds a security advisory for the versions of a package in an npm range, such as "<1.2.3".
+// Advise adds a security advisory for the versions of a package in an npm range, such as "<1.2.3". One whose title
+// begins with "Malware" is about versions that were made to do harm, any other about a flaw.
 func (l *Lab) Advise(name, vulnerable, severity, title string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 1000 + len(l.store.advisories[name])
+	cwe := "CWE-1321"
+	if strings.HasPrefix(title, "Malware") {
+		cwe = "CWE-506"
+	}
 	l.store.advisories[name] = append(l.store.advisories[name], object{
 		"id": n, "url": fmt.Sprintf("https://lab.assay.test/advisories/%d", n), "title": title, "severity": severity,
-		"vulnerable_versions": vulnerable, "cwe": []any{"CWE-506"},
+		"vulnerable_versions": vulnerable, "cwe": []any{cwe},
 		"cvss": object{"score": 9.8, "vectorString": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H"},
 	})
 }

@@ -112,6 +112,11 @@ func CompareVersions(a, b string) int {
 	case errB != nil:
 		return 1
 	}
+	return compareParsed(&va, &vb)
+}
+
+// compareParsed orders two versions by semver precedence.
+func compareParsed(va, vb *semver) int {
 	for i := range va.core {
 		if c := compareNumeric(va.core[i], vb.core[i]); c != 0 {
 			return c

@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"assay/internal/publisher"
 	"assay/internal/verify"
@@ -14,9 +15,9 @@ func TestParse(t *testing.T) {
 		check             func(*Policy) bool
 	}{
 		{name: "least", in: "version: 1\n", check: func(p *Policy) bool { return p.Default.Unsigned.Level == Deny && p.Default.Signed.Level == Warn }},
-		{name: "levels", in: "version: 1\ndefault: {unsigned: warn, signed: deny}\nsources: {git: deny}\nidentity: {no-repository: deny}\n",
+		{name: "levels", in: "version: 1\ndefault: {unsigned: warn, signed: note}\nsources: {git: deny}\nidentity: {no-repository: deny}\n",
 			check: func(p *Policy) bool {
-				return p.Default.Unsigned == Setting{Warn, 2} && p.Default.Signed.Level == Deny && p.Sources.Git.Level == Deny && p.Identity.Level == Deny
+				return p.Default.Unsigned == Setting{Warn, Place{"p.yaml", 2}, ""} && p.Default.Signed.Level == Note && p.Sources.Git.Level == Deny && p.Identity.NoRepository.Level == Deny
 			}},
 		{name: "registry", in: "version: 1\nregistries:\n  https://npm.example/:\n    keys: none\n    publisher: {repository: acme/builds}\n",
 			check: func(p *Policy) bool {
@@ -27,11 +28,11 @@ func TestParse(t *testing.T) {
 		{name: "empty", in: "", wantErr: "p.yaml:1: the file is empty"},
 		{name: "comment", in: "# nothing\n", wantErr: "p.yaml:1: the file is empty"},
 		{name: "no version", in: "default: {}\n", wantErr: "`version: 1` is missing"},
-		{name: "other version", in: "version: 2\n", wantErr: "p.yaml:1: version must be 1"},
-		{name: "unknown key", in: "version: 1\ndefalt: {}\n", wantErr: `p.yaml:2: unknown key "defalt"; known here: default`},
-		{name: "unknown nested key", in: "version: 1\ndefault:\n  unsinged: warn\n", wantErr: `p.yaml:3: unknown key "unsinged"`},
+		{name: "other version", in: "version: 2\n", wantErr: "p.yaml:1:10: version must be 1"},
+		{name: "unknown key", in: "version: 1\ndefalt: {}\n", wantErr: `p.yaml:2:1: unknown key "defalt"; did you mean default?`},
+		{name: "unknown nested key", in: "version: 1\ndefault:\n  unsinged: warn\n", wantErr: `p.yaml:3:3: unknown key "unsinged"; did you mean unsigned?`},
 		{name: "twice", in: "version: 1\ndefault: {}\ndefault: {}\n", wantErr: "p.yaml:3:"},
-		{name: "unknown level", in: "version: 1\ndefault: {signed: maybe}\n", wantErr: `p.yaml:2: "maybe" is not a level`},
+		{name: "unknown level", in: "version: 1\ndefault: {signed: maybe}\n", wantErr: `p.yaml:2:19: "maybe" is not a level`},
 		{name: "invalid let through", in: "version: 1\ndefault: {invalid: warn}\n", wantErr: "p.yaml:2: invalid cannot be warn"},
 		{name: "keyless without publisher", in: "version: 1\nregistries: {https://npm.example: {keys: none}}\n", wantErr: "needs a `publisher:`"},
 		{name: "keyless with anybody", in: "version: 1\nregistries: {https://npm.example: {keys: none, publisher: {workflow: .github/workflows/release.yml}}}\n", wantErr: "has to name a `repository:`"},
@@ -45,7 +46,7 @@ func TestParse(t *testing.T) {
 		{name: "a list", in: "- 1\n", wantErr: "expected keys and values"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			p, err := Parse([]byte(tt.in), "p.yaml")
+			p, err := Parse([]byte(tt.in), "p.yaml", nil)
 			if tt.wantErr != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.wantErr) {
 					t.Errorf("error %v, want %q", err, tt.wantErr)
@@ -64,12 +65,14 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := Parse(data, "p.yaml")
+		p, err := Parse(data, "p.yaml", nil)
 		if err == nil && (p == nil || p.Default.Invalid.Level != Deny) {
 			t.Errorf("%q gives %+v", data, p)
 		}
 	})
 }
+
+var now = time.Date(2026, 11, 25, 12, 0, 0, 0, time.UTC)
 
 func outcome(v verify.Verdict) *verify.Outcome {
 	o := &verify.Outcome{Verdict: v}
@@ -129,15 +132,15 @@ func TestDecide(t *testing.T) {
 			p := Default()
 			if tt.policy != "" {
 				var err error
-				if p, err = Parse([]byte("version: 1\n"+tt.policy+"\n"), "p.yaml"); err != nil {
+				if p, err = Parse([]byte("version: 1\n"+tt.policy+"\n"), "p.yaml", nil); err != nil {
 					t.Fatal(err)
 				}
 			}
-			d, findings := p.Decide(tt.o, tt.filter, "")
+			d, findings := p.Decide(&Subject{Outcome: tt.o, Now: now}, tt.filter)
 			if d != Decision(tt.want) || tt.rule != "" && (len(findings) == 0 || findings[0].Rule != tt.rule) || tt.rule == "" && len(findings) != 0 {
 				t.Errorf("%s with %+v, want %s by %q", d, findings, tt.want, tt.rule)
 			}
-			if d, _ := p.Decide(tt.o, tt.filter, "odd"); d != Decision(Deny) {
+			if d, _ := p.Decide(&Subject{Outcome: tt.o, Now: now, Oddity: "odd"}, tt.filter); d != Decision(Deny) {
 				t.Errorf("an oddity gives %s", d)
 			}
 		})
@@ -221,10 +224,10 @@ func TestDecideSource(t *testing.T) {
 	for source, want := range map[string]Level{
 		"git": Warn, "url": Deny, "file": Allow, "workspace": Allow, "link": Allow, "bundled": Allow, "foreign": Allow, "unknown": Error, "something else": Deny,
 	} {
-		if d, _ := Default().DecideSource(source, ""); d != Decision(want) {
+		if d, _ := Default().DecideSource(Dependency{Source: source, Now: now}); d != Decision(want) {
 			t.Errorf("%s: %s, want %s", source, d, want)
 		}
-		if d, _ := Default().DecideSource(source, "odd"); d != Decision(Deny) {
+		if d, _ := Default().DecideSource(Dependency{Source: source, Oddity: "odd", Now: now}); d != Decision(Deny) {
 			t.Errorf("%s with an oddity: %s", source, d)
 		}
 	}

@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -275,6 +276,9 @@ func (c *Client) follow(ctx context.Context, a *ask) (*http.Response, *failure) 
 		}
 		location := resp.Header.Get("Location")
 		discard(resp)
+		if a.question != nil {
+			return nil, &failure{kind: Redirect, err: errMoved}
+		}
 		next, err := u.Parse(location)
 		switch {
 		case location == "":
@@ -318,6 +322,12 @@ func (c *Client) send(ctx context.Context, a *ask, u *url.URL, cred npm.Credenti
 			"Accept-Encoding": {"gzip"},
 		},
 	}).WithContext(ctx)
+	if a.question != nil {
+		req.Method, req.ContentLength = http.MethodPost, int64(len(a.question))
+		req.Body = io.NopCloser(bytes.NewReader(a.question))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(a.question)), nil }
+		req.Header["Content-Type"] = []string{"application/json"}
+	}
 	if a.body != nil {
 		req.Header["Accept"] = []string{"*/*"}
 		req.Header["Accept-Encoding"] = []string{"identity"}

@@ -354,11 +354,12 @@ type ask struct {
 	lastModified string
 	name         string                // of the package, tarballs only
 	body         func(io.Reader) error // tarballs: gets the body as it comes; nil: the body is read as JSON
+	question     []byte                // JSON that is posted; nil: nothing is
 }
 
 // key tells apart the questions that may not share an answer.
 func (a *ask) key() string {
-	return strings.Join([]string{a.url.String(), a.what, a.etag, a.lastModified}, "\x00")
+	return strings.Join([]string{a.url.String(), a.what, a.etag, a.lastModified, string(a.question)}, "\x00")
 }
 
 // plan turns a request into what to ask; base is where to ask next, nil for nowhere.
@@ -411,7 +412,7 @@ func (c *Client) plan(r Request) (a, base *ask, err error) {
 			return fail(err)
 		}
 	}
-	basePath := strings.TrimRight(a.registry.EscapedPath(), "/")
+	basePath := joined(a.registry.EscapedPath(), "")
 	if r.Resource == AttestationsResource && basePath != "" {
 		b := *a
 		if b.url, err = withPath(a.registry, basePath+path); err != nil {
@@ -445,6 +446,9 @@ func parseURL(s string) (*url.URL, error) {
 	u.Fragment, u.RawFragment = "", ""
 	return u, nil
 }
+
+// joined is a path below a registry's base path.
+func joined(base, path string) string { return strings.TrimRight(base, "/") + path }
 
 // withPath returns base with its path replaced by one that is already escaped, and without query.
 func withPath(base *url.URL, escaped string) (*url.URL, error) {

@@ -36,6 +36,9 @@ func WriteGitLab(w io.Writer, r *Report, o TextOptions) error {
 			break
 		}
 		text := x.sentence()
+		if x.issue.rule != "" {
+			text += " (by the rule at " + x.issue.rule + ")"
+		}
 		if x.next.text != "" {
 			text += ". Next: " + x.next.text
 			if x.next.command != "" {

@@ -70,6 +70,15 @@ var ruleAdvice = map[string]string{
 	"identity-unchecked": "Look at who built it, then name the repository that you expect:\nassay verify {pkg} --repo OWNER/REPO",
 	"unsigned":           "Ask whoever runs the registry whether it can sign; or declare it in the policy (registries: signs).",
 	"source":             "Ask for it by version from a registry, or say in the policy what you accept (sources:).",
+	"drift":              "Find out whether the project has moved or changed how it publishes. If that is so, accept the new publisher:\nassay pin",
+	"unpinned":           "Look at who built it. If that is the right one, accept it:\nassay pin",
+	"downgrade-line":     "Stay on the version before until the maintainers have said why this one was published without provenance.",
+	"downgrade-package":  "Look at who published it and why without provenance, as the maintainers may have said.",
+	"min-age":            "Stay on the version before until then. If it mends something urgent, except it by name and version (min-age: except:).",
+	"manifest-change":    "Read what is new before you install it:\nnpm pack {pkg}",
+	"burst":              "Wait a day before you install it: by then others have looked.",
+	"ratchet":            "Stay on the version before, or accept this one with a waiver that ends (waivers:).",
+	"waiver-expired":     "Mend what it excuses, or give it a later date.",
 }
 
 // A step is what to do next: in words, and a command to type, "" if there is none.

@@ -3,6 +3,8 @@
 package report
 
 import (
+	"time"
+
 	"github.com/go-json-experiment/json/jsontext"
 
 	"assay/internal/policy"
@@ -84,6 +86,8 @@ type Package struct {
 	Further   []string             `json:"further"` // predicate types of further attestations that verify
 	// Target is the index of what was asked to be looked at, among all that was.
 	Target int `json:"-"`
+	// Published is when the registry's publish attestation was logged, verified; zero if it is not known.
+	Published time.Time `json:"-"`
 }
 
 // Failed reports whether the check with the given ID failed.

@@ -96,7 +96,11 @@ func (o *Other) properties() []property {
 
 func appendFindings(out []property, findings []policy.Finding) []property {
 	for _, f := range findings {
-		out = append(out, property{"assay:finding", fmt.Sprintf("%s %s: %s", f.Level, f.Rule, f.Message)})
+		place := ""
+		if f.File != "" {
+			place = fmt.Sprintf(" [%s:%d]", f.File, f.Line)
+		}
+		out = append(out, property{"assay:finding", fmt.Sprintf("%s %s%s: %s", f.Level, f.Rule, place, f.Message)})
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -22,6 +23,7 @@ type encoded struct {
 	Attested         bool                 `json:"a,omitzero"`
 	Locked           bool                 `json:"l,omitzero"`
 	Integrity        string               `json:"i,omitzero"`
+	Published        time.Time            `json:"t,omitzero"`
 	Further          []string             `json:"f,omitempty"`
 }
 
@@ -39,7 +41,7 @@ var letters = map[Status]byte{Pass: 'p', Fail: 'f', Error: 'e', Skip: 's'}
 func (o *Outcome) Encode() ([]byte, error) {
 	e := encoded{
 		Verdict: o.Verdict, Publisher: o.Publisher, Bound: o.Bound, RepositoryAbsent: o.RepositoryAbsent, TimeUnknown: o.TimeUnknown,
-		RegistrySigns: o.RegistrySigns, Attested: o.Attested, Locked: o.Locked, Integrity: o.Integrity, Further: o.Further,
+		RegistrySigns: o.RegistrySigns, Attested: o.Attested, Locked: o.Locked, Integrity: o.Integrity, Published: o.Published, Further: o.Further,
 	}
 	if len(o.Checks) != len(checks) {
 		return nil, fmt.Errorf("outcome has %d checks, not %d", len(o.Checks), len(checks))
@@ -72,7 +74,7 @@ func Decode(data []byte) (*Outcome, error) {
 	}
 	o := &Outcome{
 		Verdict: e.Verdict, Publisher: e.Publisher, Bound: e.Bound, RepositoryAbsent: e.RepositoryAbsent, TimeUnknown: e.TimeUnknown,
-		RegistrySigns: e.RegistrySigns, Attested: e.Attested, Locked: e.Locked, Integrity: e.Integrity, Further: e.Further, Checks: make([]Result, len(checks)),
+		RegistrySigns: e.RegistrySigns, Attested: e.Attested, Locked: e.Locked, Integrity: e.Integrity, Published: e.Published, Further: e.Further, Checks: make([]Result, len(checks)),
 	}
 	for i, c := range checks {
 		r := Result{ID: c.id}

@@ -13,6 +13,7 @@ package verify
 
 import (
 	"strings"
+	"time"
 
 	"assay/internal/evidence"
 	"assay/internal/npm"
@@ -22,7 +23,7 @@ import (
 
 // Version changes whenever a check may answer differently for the same input. Cached verdicts of another
 // version are not used.
-const Version = "4"
+const Version = "5"
 
 // Status is how a check ended.
 type Status string
@@ -160,6 +161,9 @@ type Outcome struct {
 	Locked bool
 	// Integrity is the registry's integrity, "" if unknown.
 	Integrity string
+	// Published is when the registry's publish attestation for the version was logged; the zero time where none
+	// verifies.
+	Published time.Time
 	// Further lists predicate types of attestations beyond provenance and publish whose envelope, log and
 	// subject hold.
 	Further []string
@@ -236,6 +240,9 @@ func Run(in Input) *Outcome {
 	}
 	if out.Verdict == Provenance {
 		out.Publisher = f.publisher()
+	}
+	if t, verified := f.publishTime(); verified && out.Verdict != Invalid {
+		out.Published = t
 	}
 	for _, a := range f.attestations {
 		if a.kind == kindOther && a.verified() && f.compareSubject(a, true).status == Pass {
