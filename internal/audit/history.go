@@ -25,8 +25,26 @@ const maxVersions = 50_000
 // history gathers what is known of a package's other versions: what the registry says of them and, of those that
 // this one is compared with, what verifies.
 func (r *Runner) history(ctx context.Context, s *policy.Subject, rt *registryTrust) *policy.History {
-	h := r.claims(ctx, s)
+	h := r.looked(ctx, s)
 	if h.Problem != "" {
+		return h
+	}
+	for _, v := range r.o.Policy.Precedents(s) {
+		id := npm.ID{Name: s.ID.Name, Version: v.Version}
+		out, _ := r.outcome(ctx, &Target{Package: verify.Package{ID: id, Registry: s.Registry}}, rt, rt.options)
+		v.Verdict, v.Publisher, v.Logged = out.Verdict, out.Publisher, out.Published
+	}
+	return h
+}
+
+// looked gives the subject its history as far as the rules look at it. A full document may be large, and is let go of
+// before anything else is asked.
+func (r *Runner) looked(ctx context.Context, s *policy.Subject) *policy.History {
+	ctx, release := budget.With(ctx)
+	defer release()
+	h, doc := r.packument(ctx, s)
+	s.History = h
+	if doc == nil {
 		return h
 	}
 	for i := range h.Versions {
@@ -34,43 +52,51 @@ func (r *Runner) history(ctx context.Context, s *policy.Subject, rt *registryTru
 			v.Verdict, v.Publisher, v.Logged = s.Outcome.Verdict, s.Outcome.Publisher, s.Outcome.Published
 		}
 	}
-	s.History = h
-	for _, v := range r.o.Policy.Precedents(s) {
-		id := npm.ID{Name: s.ID.Name, Version: v.Version}
-		out, _ := r.outcome(ctx, &Target{Package: verify.Package{ID: id, Registry: s.Registry}}, rt, rt.options)
-		v.Verdict, v.Publisher, v.Logged = out.Verdict, out.Publisher, out.Published
-	}
 	s.Trim()
+	for _, v := range s.Compared() {
+		v.Manifest = doc.manifest(v.Version)
+	}
 	return h
 }
 
-// claims reads the package's full document: what the registry says of each version. One that an earlier run was
-// served may be older than the version that is asked about.
+// claims reads the package's full document: what the registry says of each version.
 func (r *Runner) claims(ctx context.Context, s *policy.Subject) *policy.History {
 	ctx, release := budget.With(ctx)
 	defer release()
-	a, cached := r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, false)
-	h := claimed(a)
-	if cached && !slices.ContainsFunc(h.Versions, func(v policy.Version) bool { return v.Version == s.ID.Version }) {
-		a, _ = r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, true)
-		h = claimed(a)
+	h, doc := r.packument(ctx, s)
+	for i := range h.Versions {
+		h.Versions[i].Manifest = doc.manifest(h.Versions[i].Version)
 	}
 	return h
 }
 
-func claimed(a evidence.Answer) *policy.History {
+// packument asks for the package's full document and reads it, manifests aside. One that an earlier run was served may
+// be older than the version that is asked about. There is no document where there is a problem.
+func (r *Runner) packument(ctx context.Context, s *policy.Subject) (*policy.History, *packument) {
+	a, cached := r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, false)
+	h, doc := claimed(a)
+	if cached && !slices.ContainsFunc(h.Versions, func(v policy.Version) bool { return v.Version == s.ID.Version }) {
+		a, _ = r.o.Collector.Packument(ctx, s.Registry, s.ID.Name, true)
+		h, doc = claimed(a)
+	}
+	return h, doc
+}
+
+func claimed(a evidence.Answer) (*policy.History, *packument) {
+	problem := ""
 	switch a.State {
 	case evidence.Served:
-		versions, err := readPackument(a.Body)
-		if err != nil {
-			return &policy.History{Problem: "the package's document cannot be read: " + err.Error()}
+		versions, doc, err := readPackument(a.Body)
+		if err == nil {
+			return &policy.History{Versions: versions}, doc
 		}
-		return &policy.History{Versions: versions}
+		problem = "the package's document cannot be read: " + err.Error()
 	case evidence.Absent:
-		return &policy.History{Problem: "the registry has no document of the package"}
+		problem = "the registry has no document of the package"
 	default:
-		return &policy.History{Problem: cmp.Or(a.Detail, "the package's document could not be fetched ("+a.Reason+")")}
+		problem = cmp.Or(a.Detail, "the package's document could not be fetched ("+a.Reason+")")
 	}
+	return &policy.History{Problem: problem}, nil
 }
 
 // packument is what of a package's full document the rules look at.
@@ -94,16 +120,16 @@ type release struct {
 }
 
 // readPackument reads the versions out of a package's full document, in the order in which they were published;
-// those whose time is unknown come first, since nothing says that they are later. Old documents hold odd values
-// in odd places, which then count as absent.
-func readPackument(data []byte) ([]policy.Version, error) {
-	var doc packument
-	if err := json.Unmarshal(data, &doc, lenient); err != nil {
-		return nil, err
+// those whose time is unknown come first, since nothing says that they are later. Their manifests stay in the document,
+// see [packument.manifest]. Old documents hold odd values in odd places, which then count as absent.
+func readPackument(data []byte) ([]policy.Version, *packument, error) {
+	doc := new(packument)
+	if err := json.Unmarshal(data, doc, lenient); err != nil {
+		return nil, nil, err
 	}
 	times := objectOf(doc.Time)
 	if len(doc.Versions)+len(times) > maxVersions {
-		return nil, fmt.Errorf("it lists more than %d versions", maxVersions)
+		return nil, nil, fmt.Errorf("it lists more than %d versions", maxVersions)
 	}
 	list := make([]policy.Version, 0, len(doc.Versions))
 	for version, raw := range doc.Versions {
@@ -115,7 +141,6 @@ func readPackument(data []byte) ([]policy.Version, error) {
 		list = append(list, policy.Version{
 			Version: version, Time: timeOf(times[version]), Announced: truthy(objectOf(d.Dist)["attestations"]),
 			Deprecated: short(textOf(d.Deprecated)), User: short(textOf(user["name"])), Repository: repositoryOf(d.Repository), Trusted: truthy(user["trustedPublisher"]), Approved: truthy(user["approver"]),
-			Manifest: d.manifest(),
 		})
 	}
 	for version, at := range times {
@@ -126,10 +151,15 @@ func readPackument(data []byte) ([]policy.Version, error) {
 	slices.SortFunc(list, func(a, b policy.Version) int {
 		return cmp.Or(a.Time.Compare(b.Time), npm.CompareVersions(a.Version, b.Version), strings.Compare(a.Version, b.Version))
 	})
-	return list, nil
+	return list, doc, nil
 }
 
-func (d *release) manifest() policy.Manifest {
+// manifest reads what a version brings along; empty if the document has none of it.
+func (doc *packument) manifest(version string) policy.Manifest {
+	var d release
+	if raw, there := doc.Versions[version]; !there || json.Unmarshal(raw, &d, lenient) != nil {
+		return policy.Manifest{}
+	}
 	m := policy.Manifest{Gyp: truthy(d.GypFile), Scripts: map[string]string{}, Dependencies: map[string]string{}, Bin: map[string]string{}}
 	scripts := objectOf(d.Scripts)
 	for _, name := range []string{"preinstall", "install", "postinstall"} {

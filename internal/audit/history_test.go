@@ -10,7 +10,7 @@ import (
 
 // TestReadPackument: what a packument says of its versions, in the order in which they came out.
 func TestReadPackument(t *testing.T) {
-	versions, err := readPackument([]byte(`{"name":"left","time":{"created":"2020-01-01T00:00:00.000Z","1.0.0":"2020-01-01T00:00:00.000Z","1.0.2":"2020-03-01T00:00:00.000Z","1.0.1":"2020-02-01T00:00:00.000Z","1.0.3":"yesterday"},
+	versions, doc, err := readPackument([]byte(`{"name":"left","time":{"created":"2020-01-01T00:00:00.000Z","1.0.0":"2020-01-01T00:00:00.000Z","1.0.2":"2020-03-01T00:00:00.000Z","1.0.1":"2020-02-01T00:00:00.000Z","1.0.3":"yesterday"},
 		"versions":{
 		"1.0.2":{"scripts":{"postinstall":"node x.js","test":"x"},"dependencies":{"a":"1","b":2},"optionalDependencies":{"c":"github:x/y"},"bin":{"left":"x.js"},"gypfile":true,
 			"dist":{"attestations":{"url":"x"}},"deprecated":"no","_npmUser":{"name":"GitHub Actions","trustedPublisher":{"id":"github"},"approver":{"name":"p"}},"repository":{"type":"git","url":"git+https://github.com/Acme/left.git"}},
@@ -22,7 +22,7 @@ func TestReadPackument(t *testing.T) {
 	}
 	var got []string
 	for _, v := range versions {
-		got = append(got, fmt.Sprintf("%s %s announced=%t removed=%t %q %q trusted=%t approved=%t %q %v", v.Version, v.Time.Format("2006-01-02"), v.Announced, v.Removed, v.Deprecated, v.User, v.Trusted, v.Approved, v.Repository, v.Manifest))
+		got = append(got, fmt.Sprintf("%s %s announced=%t removed=%t %q %q trusted=%t approved=%t %q %v", v.Version, v.Time.Format("2006-01-02"), v.Announced, v.Removed, v.Deprecated, v.User, v.Trusted, v.Approved, v.Repository, doc.manifest(v.Version)))
 	}
 	want := []string{
 		`1.0.3 0001-01-01 announced=false removed=false "" "" trusted=false approved=false "" {map[install:node-gyp rebuild] true map[] map[]}`,
@@ -34,7 +34,7 @@ func TestReadPackument(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", g, w)
 	}
 	for _, bad := range []string{"", "[]", `"x"`, "{", `{"versions":[]}`} {
-		if _, err := readPackument([]byte(bad)); err == nil {
+		if _, _, err := readPackument([]byte(bad)); err == nil {
 			t.Errorf("%q was read", bad)
 		}
 	}
@@ -43,7 +43,7 @@ func TestReadPackument(t *testing.T) {
 	for i := range maxVersions + 1 {
 		fmt.Fprintf(&many, `"1.0.%d":"x",`, i)
 	}
-	if _, err := readPackument([]byte(many.String() + `"a":""}}`)); err == nil {
+	if _, _, err := readPackument([]byte(many.String() + `"a":""}}`)); err == nil {
 		t.Error("more versions were read than there may be")
 	}
 }
@@ -51,11 +51,11 @@ func TestReadPackument(t *testing.T) {
 // A manifest that is larger than any is told apart from another such by its digest.
 func TestLargeManifest(t *testing.T) {
 	read := func(script string) policy.Manifest {
-		versions, err := readPackument([]byte(`{"versions":{"1.0.0":{"scripts":{"preinstall":"` + script + `"},"dependencies":{"a":"` + strings.Repeat("x", 1<<20) + `"}}}}`))
+		versions, doc, err := readPackument([]byte(`{"versions":{"1.0.0":{"scripts":{"preinstall":"` + script + `"},"dependencies":{"a":"` + strings.Repeat("x", 1<<20) + `"}}}}`))
 		if err != nil || len(versions) != 1 {
 			t.Fatal(err, versions)
 		}
-		return versions[0].Manifest
+		return doc.manifest(versions[0].Version)
 	}
 	a, b := read("true"), read("evil")
 	if len(a.Scripts["install"]) > 200 || a.Scripts["install"] == b.Scripts["install"] || a.Dependencies != nil {
@@ -101,13 +101,23 @@ func FuzzReadPackument(f *testing.F) {
 	f.Add([]byte(`{"time":{"1.0.0":"2020-01-01T00:00:00.000Z","1.0.1":"x"},"versions":{"1.0.0":{"scripts":{"install":"x"},"dist":{"attestations":{}}}}}`))
 	f.Add([]byte(`{"versions":{"1.0.0":{"_npmUser":{"name":"a"},"bin":"x","repository":"github:a/b"}},"time":7}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		versions, err := readPackument(data)
+		versions, doc, err := readPackument(data)
 		if err != nil && versions != nil {
 			t.Error("an error, and versions")
 		}
 		for i := range versions {
 			if i > 0 && versions[i].Time.Before(versions[i-1].Time) {
 				t.Error("out of order")
+			}
+			m := doc.manifest(versions[i].Version)
+			size := 0
+			for _, texts := range []map[string]string{m.Scripts, m.Dependencies, m.Bin} {
+				for name, text := range texts {
+					size += len(name) + len(text)
+				}
+			}
+			if size > maxManifest {
+				t.Error("a manifest is kept that is larger than any")
 			}
 			if len(versions[i].User) > 256 || len(versions[i].Repository) > 256 || len(versions[i].Deprecated) > 256 {
 				t.Error("a text is kept that is longer than any name")

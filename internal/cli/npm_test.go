@@ -323,4 +323,50 @@ func BenchmarkAudit(b *testing.B) {
 			report(b, took, peak)
 		}
 	})
+	// The same under a policy of 100 rules, and then with all packages pinned, in turn with none of it.
+	for _, with := range []string{"rules", "pins"} {
+		b.Run("assay/warm/"+with, func(b *testing.B) {
+			if cache == "" {
+				cache = filepath.Join(w.home, "cache-warm")
+				assay(b, cache)
+			}
+			file := w.write("assay.yaml", hundredRules())
+			defer os.Remove(file)
+			if with == "pins" {
+				if r := w.run("pin", "--trusted-root", "trusted_root.json", "--registry-keys", "keys.json", "--cache", cache, "--yes", "-q"); r.code != 0 {
+					b.Fatalf("assay pin: exit %d: %.2000s", r.code, r.stdout+r.stderr)
+				}
+				defer os.Remove(filepath.Join(w.project, "assay.lock"))
+			}
+			var plain, ruled time.Duration
+			n := 0
+			for b.Loop() {
+				took, _ := assay(b, cache)
+				ruled += took
+				for _, name := range []string{"assay.yaml", "assay.lock"} {
+					os.Rename(filepath.Join(w.project, name), filepath.Join(w.project, "not-"+name))
+				}
+				took, _ = assay(b, cache)
+				plain += took
+				for _, name := range []string{"assay.yaml", "assay.lock"} {
+					os.Rename(filepath.Join(w.project, "not-"+name), filepath.Join(w.project, name))
+				}
+				n++
+			}
+			b.ReportMetric(float64(plain.Milliseconds())/float64(n), "ms-without")
+			b.ReportMetric(float64(ruled.Milliseconds())/float64(n), "ms")
+			b.ReportMetric(float64((ruled-plain).Milliseconds())/float64(n), "ms-more")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// hundredRules is a policy of a hundred rules that all have to be asked, and none of which speaks.
+func hundredRules() []byte {
+	var text strings.Builder
+	text.WriteString("version: 1\nrules:\n")
+	for i := range 100 {
+		fmt.Fprintf(&text, "  - {id: rule-%d, when: 'publisher.event == \"pull_request\" && publisher.repository.startsWith(\"https://github.com/evil%d/\") || pkg.name.startsWith(\"evil%d-\")', then: deny}\n", i, i, i)
+	}
+	return []byte(text.String())
 }

@@ -92,6 +92,7 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 	if err != nil {
 		return err
 	}
+	f.pinning = true
 	s, err := f.open(cmd.Context(), env, project, true)
 	if err != nil {
 		return err

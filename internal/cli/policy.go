@@ -57,7 +57,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 			}
 		}
 	}
-	if project == "" {
+	if project == "" || s.flags.pinning {
 		return nil
 	}
 	file = filepath.Join(project, policy.LockFile)

@@ -127,3 +127,37 @@ func TestPolicyExplain(t *testing.T) {
 		t.Errorf("exit %d\n%s", r.code, r.stderr)
 	}
 }
+
+// TestPinMerges: an assay.lock that git left conflicts in stops every command but pin, which puts both sides together and
+// asks where they disagree.
+func TestPinMerges(t *testing.T) {
+	w := newWorld(t)
+	left := w.publish(lab.Release{Package: lab.Package{Name: "left"}, CI: lab.GitHub("acme/left")})
+	plain := w.publish(lab.Release{Package: lab.Package{Name: "plain"}})
+	w.lock(left, plain)
+	if r := w.pin(); r.code != 0 {
+		t.Fatalf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+	good := w.pins()
+	block := good[strings.Index(good, "  left:"):strings.Index(good, "\n  plain:")]
+	ours := "<<<<<<< HEAD\n" + block + "=======\n" + strings.Replace(block, "1.0.0", "1.0.1", 1) + ">>>>>>> theirs\n"
+	w.write("assay.lock", []byte(strings.Replace(good, block, ours, 1)))
+	if r := w.audit(); r.code != 2 || !strings.Contains(r.stderr, "assay.lock:5: the file has merge conflicts; `assay pin` merges both sides") {
+		t.Errorf("audit: exit %d\n%s", r.code, r.stderr)
+	}
+	if r := w.run("policy", "check", "assay.lock"); r.code != 2 {
+		t.Errorf("check: exit %d\n%s", r.code, r.stderr)
+	}
+	if r := w.pin(); r.code != 0 || w.pins() != good {
+		t.Errorf("the same publisher on both sides: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
+	}
+	other := strings.ReplaceAll(block, "acme/left", "evil/left")
+	w.write("assay.lock", []byte(strings.Replace(good, block, "<<<<<<< HEAD\n"+block+"=======\n"+other+">>>>>>> theirs\n", 1)))
+	if r := w.pin(); r.code != 1 || !strings.Contains(r.stdout, "the two sides of the merge do not agree about it") {
+		t.Errorf("two publishers: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
+	}
+	w.write("assay.lock", []byte(strings.Replace(good, block, "<<<<<<< HEAD\n"+block+"=======\n"+other+">>>>>>> theirs\n", 1)))
+	if r := w.pin("--yes"); r.code != 0 || w.pins() != good {
+		t.Errorf("two publishers, accepted: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
+	}
+}

@@ -49,6 +49,7 @@ type common struct {
 	verbose     bool
 	evidence    archived
 	unjudged    bool // no flag: neither the policy nor the pins that lie there count
+	pinning     bool // no flag: the pins are what is to be changed, and not what counts
 }
 
 func (c *common) add(cmd *cobra.Command) {

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 
 	"assay/internal/npm"
@@ -33,6 +33,8 @@ type Rule struct {
 	partial func() (cel.Program, error) // the same for where variables are unknown
 	quick   func(*view) bool            // the same as program, where the expression is simple enough; else nil
 	asks    []int                       // indices of the variables in the expression
+	past    bool                        // one of them is about the package's other versions
+	age     bool                        // one of them is the version's age
 }
 
 // Bounds of an expression. Its cost is worked out when it is read, for the longest values there can be, so
@@ -316,17 +318,17 @@ var environment = sync.OnceValues(func() (*cel.Env, error) {
 // sizes bounds the values of variables for the estimate of an expression's cost.
 type sizes struct{}
 
-func (sizes) EstimateSize(node checker.AstNode) *checker.SizeEstimate {
+func (sizes) EstimateSize(node cost.AstNode) *cost.SizeEstimate {
 	switch node.Type().Kind() {
 	case types.ListKind:
-		return &checker.SizeEstimate{Min: 0, Max: maxList}
+		return &cost.SizeEstimate{Min: 0, Max: maxList}
 	case types.StringKind:
-		return &checker.SizeEstimate{Min: 0, Max: maxText}
+		return &cost.SizeEstimate{Min: 0, Max: maxText}
 	}
 	return nil
 }
 
-func (sizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (sizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }
 
@@ -359,12 +361,12 @@ func (r *Rule) compile() error {
 	if checked.OutputType() != cel.BoolType {
 		return &expressionError{1, 0, fmt.Sprintf("the expression gives a %s; it has to be true or false", checked.OutputType())}
 	}
-	cost, err := env.EstimateCost(checked, sizes{})
+	steps, err := env.EstimateCost(checked, sizes{})
 	if err != nil {
 		return &expressionError{1, 0, fmt.Sprintf("what the expression costs cannot be told: %v", err)}
 	}
-	if cost.Max > maxCost || cost.Max == math.MaxUint64 {
-		return &expressionError{1, 0, fmt.Sprintf("the expression may cost %d steps, and at most %d are allowed", cost.Max, maxCost)}
+	if steps.Max > maxCost || steps.Max == math.MaxUint64 {
+		return &expressionError{1, 0, fmt.Sprintf("the expression may cost %d steps, and at most %d are allowed", steps.Max, maxCost)}
 	}
 	for _, reference := range checked.NativeRep().ReferenceMap() {
 		if i, ok := variableIndex()[reference.Name]; ok && !slices.Contains(r.asks, i) {
@@ -372,6 +374,10 @@ func (r *Rule) compile() error {
 		}
 	}
 	slices.Sort(r.asks)
+	for _, i := range r.asks {
+		r.past = r.past || strings.HasPrefix(variables[i].name, "previous.")
+		r.age = r.age || variables[i].name == "pkg.age"
+	}
 	// Most expressions need neither program.
 	prepare := func(options cel.EvalOption) func() (cel.Program, error) {
 		return sync.OnceValues(func() (cel.Program, error) { return env.Program(checked, cel.EvalOptions(options)) })
@@ -451,12 +457,13 @@ func (r *Rule) ask(v *view) (spoke bool, unknown string) {
 
 // asksHistory reports whether a rule about the package looks at its other versions or at its age.
 func (p *Policy) asksHistory(s *Subject) bool {
-	return slices.ContainsFunc(p.Rules, func(r Rule) bool {
-		return slices.ContainsFunc(r.asks, func(i int) bool {
-			name := variables[i].name
-			return strings.HasPrefix(name, "previous.") || name == "pkg.age" && s.Outcome.Published.IsZero()
-		}) && (len(r.Packages) == 0 || anyMatches(r.Packages, s.ID.Name, s.ID.Version))
-	})
+	for i := range p.Rules {
+		r := &p.Rules[i]
+		if (r.past || r.age && s.Outcome.Published.IsZero()) && (len(r.Packages) == 0 || anyMatches(r.Packages, s.ID.Name, s.ID.Version)) {
+			return true
+		}
+	}
+	return false
 }
 
 // rules asks every rule of the user's.

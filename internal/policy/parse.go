@@ -50,6 +50,9 @@ func Parse(data []byte, file string, read func(name string) ([]byte, error)) (*P
 	if err := l.load(data, file, nil); err != nil {
 		return nil, err
 	}
+	if err := l.compile(); err != nil {
+		return nil, err
+	}
 	ids := p.ruleIDs()
 	for i := range p.Waivers {
 		if w := &p.Waivers[i]; !slices.Contains(ids, w.Rule) {
@@ -74,8 +77,9 @@ func (p *Policy) ruleIDs() []string {
 
 // A loader reads a policy out of files that extend one another.
 type loader struct {
-	policy *Policy
-	read   func(string) ([]byte, error)
+	policy  *Policy
+	read    func(string) ([]byte, error)
+	written []writtenRule // where the policy's rules are from, in their order
 }
 
 // A reader reads one file into the policy.

@@ -2,9 +2,12 @@ package policy
 
 import (
 	"net/url"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -444,14 +447,39 @@ func (r *reader) rule(n *yaml.Node) error {
 	if rule.Message == "" {
 		rule.Message = rule.When
 	}
-	if err := rule.compile(); err != nil {
-		wrong, ok := asExpressionError(err)
-		if !ok {
+	r.written = append(r.written, writtenRule{r, when})
+	r.policy.Rules = append(r.policy.Rules, rule)
+	return nil
+}
+
+// A writtenRule is where a rule's expression was written.
+type writtenRule struct {
+	reader *reader
+	when   *yaml.Node
+}
+
+// compile makes the rules' expressions ready to run, several at once: that takes most of the time of reading a policy.
+// The first that is wrong is the error.
+func (l *loader) compile() error {
+	rules := l.policy.Rules
+	errs := make([]error, len(rules))
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(len(rules), runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(rules); i = int(next.Add(1)) - 1 {
+				errs[i] = rules[i].compile()
+			}
+		})
+	}
+	group.Wait()
+	for i, err := range errs {
+		if wrong, ok := asExpressionError(err); ok {
+			return l.written[i].reader.expressionError(l.written[i].when, wrong)
+		} else if err != nil {
 			return err
 		}
-		return r.expressionError(when, wrong)
 	}
-	r.policy.Rules = append(r.policy.Rules, rule)
 	return nil
 }
 

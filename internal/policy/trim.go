@@ -16,7 +16,10 @@ const (
 
 // Trim lets go of what no rule looks at of the subject's history: a run holds the histories of all its packages at
 // once, and how many versions a package has is for others to say. What is decided stays the same. It is to be
-// called once the precedents are verified; advisories may come later, see [Policy.Advised].
+// called before the precedents are verified. Of each kind of precedent several are kept, for those that do not verify, and
+// those that advisories take away.
+//
+// Manifests of other versions than those in [Subject.Compared] are let go of, too.
 func (s *Subject) Trim() {
 	own := s.own()
 	if own == nil {
@@ -40,14 +43,8 @@ func (s *Subject) Trim() {
 	}
 	earlier := s.earlier()
 	line := inLine(earlier, npm.ReleaseLine(s.ID.Version))
-	full[own] = true
-	last(full, line, keptManifest, nil)
-	last(full, earlier, keptManifest, nil)
-	held := s.before()
-	for i := range h.Versions {
-		if v := &h.Versions[i]; slices.Contains(held, v.Version) {
-			full[v] = true
-		}
+	for _, v := range s.Compared() {
+		full[v] = true
 	}
 	if len(h.Versions) > maxRows {
 		for _, versions := range [][]*Version{line, earlier, attestedLines(earlier)} {
@@ -95,4 +92,32 @@ func (s *Subject) Trim() {
 		kept = append(kept, row)
 	}
 	h.Versions = slices.Clip(kept)
+}
+
+// Compared returns the versions whose manifests the rules look at: the subject's own, those that the project held, and
+// some of the latest before it.
+func (s *Subject) Compared() []*Version {
+	own := s.own()
+	if own == nil {
+		return nil
+	}
+	list := []*Version{own}
+	add := func(v *Version) {
+		if !slices.Contains(list, v) {
+			list = append(list, v)
+		}
+	}
+	earlier := s.earlier()
+	for _, versions := range [][]*Version{inLine(earlier, npm.ReleaseLine(s.ID.Version)), earlier} {
+		for _, v := range versions[max(0, len(versions)-keptManifest):] {
+			add(v)
+		}
+	}
+	held := s.before()
+	for i := range s.History.Versions {
+		if v := &s.History.Versions[i]; slices.Contains(held, v.Version) {
+			add(v)
+		}
+	}
+	return list
 }
