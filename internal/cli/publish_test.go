@@ -112,10 +112,10 @@ func TestPublishTrusted(t *testing.T) {
 		t.Errorf("%v", v)
 	}
 	delete(p.env, "NODE_AUTH_TOKEN") // what npm's configuration then holds is no token
-	p.Unpublish("@acme/widget", "1.2.3")
+	p.Forget("@acme/widget", "1.2.3")
 	p.publish("--auth", "trusted").want(0, "published to")
 
-	p.Unpublish("@acme/widget", "1.2.3")
+	p.Forget("@acme/widget", "1.2.3")
 	p.registry.on("POST @acme%2fwidget", 0, answer(404, `{"message":"OIDC token exchange error - package not found"}`))
 	p.publish().want(3, "package not found", "workflow release.yml", "repository acme/widget")
 	p.token()
