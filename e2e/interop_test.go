@@ -126,7 +126,7 @@ func (d *desk) produce(producer string, log logged, newJob func(string) job) *ro
 			d.Fatalf("npm publish --provenance, %s: %v", j.ci, out)
 		}
 		d.write(file, d.provenance(a))
-		d.Lab.Unpublish(a.name, a.version) // to see it published once more, with its bundle in a file
+		d.Lab.Forget(a.name, a.version) // to see it published once more, with its bundle in a file
 	case "Assay":
 		args := []string{"attest", a.file, "-o", file, "--trusted-root", filepath.Join(d.home, "trusted_root.json")}
 		// For v1 it needs no address: the default is npm's.

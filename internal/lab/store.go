@@ -63,14 +63,19 @@ func (l *Lab) Packages() []string {
 }
 
 // Unpublish removes a version, and the package with its last one. Its time stays in the packument, as at npm's.
-func (l *Lab) Unpublish(name, version string) {
+func (l *Lab) Unpublish(name, version string) { l.remove(name, version, true) }
+
+// Forget removes a version as if it had never been published.
+func (l *Lab) Forget(name, version string) { l.remove(name, version, false) }
+
+func (l *Lab) remove(name, version string, keepTime bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.store.packages[name]
 	if s == nil {
 		return
 	}
-	if p := s.versions[version]; p != nil {
+	if p := s.versions[version]; p != nil && keepTime {
 		s.removed[version] = p.Time
 	}
 	delete(s.versions, version)
