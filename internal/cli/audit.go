@@ -261,9 +261,9 @@ func (s *session) inventory(path string, o inventory.Options) (*inventory.Projec
 		return inventory.Open(s.path(path), o)
 	}
 	p, err := inventory.ReadPURLs(s.env.Stdin, "standard input", o)
-	if err == nil && len(p.Packages)+len(p.Others) == 0 {
+	if err == nil && len(p.Packages) == 0 && !slices.ContainsFunc(p.Others, func(o inventory.Other) bool { return o.Source != inventory.SourceForeign }) {
 		// What made the list may have failed, and nothing at all is never denied.
-		return nil, errors.New("standard input names no package")
+		return nil, errors.New("standard input names no package of npm's")
 	}
 	return p, err
 }
@@ -380,6 +380,9 @@ func (s *session) omit() []string {
 
 // projectDir is the directory whose .npmrc and policy count for a path.
 func projectDir(env Environment, path string) string {
+	if path == "-" {
+		return env.Dir
+	}
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(env.Dir, path)
 	}

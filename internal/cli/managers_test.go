@@ -219,3 +219,48 @@ func TestManagers(t *testing.T) {
 		})
 	}
 }
+
+// TestRegistriesOfEveryPath: the settings of the project's package manager say where packages are asked for, whatever
+// names the project.
+func TestRegistriesOfEveryPath(t *testing.T) {
+	for _, tt := range []struct{ mark, file, config string }{
+		{"node_modules/.yarn-state.yml", ".yarnrc.yml", "npmRegistryServer: URL\n"},
+		{"", ".yarnrc.yml", "npmRegistryServer: URL\n"},
+		{"", "bunfig.toml", "[install]\nregistry = \"URL\"\n"},
+		{"", "pnpm-workspace.yaml", "registries:\n  default: URL\n"},
+	} {
+		w := newWorld(t)
+		w.named = false
+		w.publish(lab.Release{Package: lab.Package{Name: "left"}})
+		w.write("package.json", []byte(`{"name": "app", "dependencies": {"left": "^1.0.0"}}`))
+		w.write(tt.file, []byte(strings.ReplaceAll(tt.config, "URL", w.server.URL)))
+		if tt.mark != "" {
+			w.write(tt.mark, nil)
+		}
+		w.write("node_modules/left/package.json", []byte(`{"name": "left", "version": "1.0.0"}`))
+		w.write("bom.json", []byte(`{"bomFormat":"CycloneDX","specVersion":"1.6","components":[{"type":"library","bom-ref":"a","name":"left","version":"1.0.0","purl":"pkg:npm/left@1.0.0"}]}`))
+		w.stdin = "pkg:npm/left@1.0.0\n"
+		for _, path := range []string{"node_modules", ".", "bom.json", "-"} {
+			if got := w.audit(path).pkg("left"); got.Registry != w.server.URL {
+				t.Errorf("%s of a project with %s: registry %s", path, tt.file, got.Registry)
+			}
+		}
+		w.write("bunfig.toml", []byte("[install]\nregistry = \"https://other.example\"\n"))
+		if r := w.audit("bom.json"); tt.mark == "" && tt.file != "bunfig.toml" && (r.code != 2 || !strings.Contains(r.stderr, "two registries")) {
+			t.Errorf("%s and bunfig.toml: exit %d: %s", tt.file, r.code, r.stderr)
+		} else if tt.mark != "" && r.pkg("left").Registry != w.server.URL {
+			t.Errorf("%s: registry %s", tt.mark, r.pkg("left").Registry)
+		}
+	}
+}
+
+// TestListWithoutPackages: a list with nothing of npm's in it is as good as an empty one.
+func TestListWithoutPackages(t *testing.T) {
+	w := newWorld(t)
+	for _, list := range []string{"", "# pkg:npm/left@1.0.0\n", "pkg:cargo/serde@1.0.0\npkg:pypi/x@1\n"} {
+		w.stdin = list
+		if r := w.audit("-"); r.code != 2 || !strings.Contains(r.stderr, "names no package of npm's") {
+			t.Errorf("%q: exit %d: %s", list, r.code, r.stderr)
+		}
+	}
+}

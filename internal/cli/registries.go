@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -47,11 +48,13 @@ var managerFiles = []managerFile{
 // Of several projects the first says what counts; another that says something else is an error.
 func (s *session) readManager(project string, p *inventory.Project, first bool) error {
 	var sources []npm.Source
+	dir, managers := managersOf(project, p)
+	said := map[string][3]string{} // of a key: the manager, its file and the address
 	for _, f := range managerFiles {
-		if !strings.HasPrefix(p.Kind, f.kind) {
+		if !slices.Contains(managers, f.kind) {
 			continue
 		}
-		files := map[npm.Level]string{npm.LevelProject: filepath.Join(project, f.name)}
+		files := map[npm.Level]string{npm.LevelProject: filepath.Join(dir, f.name)}
 		if home := s.home(); home != "" && f.home != nil {
 			files[npm.LevelUser] = filepath.Join(append([]string{home}, f.home...)...)
 		}
@@ -70,6 +73,13 @@ func (s *session) readManager(project string, p *inventory.Project, first bool) 
 			}
 			if err != nil {
 				return usagef("", "reading %s's configuration: %s: %w", f.kind, s.shown("", file), err)
+			}
+			for _, key := range slices.Sorted(maps.Keys(registries)) {
+				now := [3]string{f.kind, s.shown("", file), registries[key]}
+				if was, ok := said[key]; ok && was[0] != now[0] && was[2] != now[2] {
+					return usagef("audit the lockfile, which tells whose it is, or name the registry: --registry", "%s and %s name two registries (%s), and nothing tells which package manager counts", was[1], now[1], key)
+				}
+				said[key] = now
 			}
 			source, refused := f.source(s.config, level, s.shown("", file), registries)
 			for _, key := range refused {
@@ -94,6 +104,80 @@ func (s *session) readManager(project string, p *inventory.Project, first bool) 
 		return s.connect()
 	}
 	return nil
+}
+
+// managersOf names the package managers other than npm whose files say where the packages of a project come from, and
+// the directory that those files lie in. A lockfile tells whose it is. Installed packages, an SBOM and a list do not: what
+// counts is what the package manager left in node_modules, else the lockfiles beside it, else whose files of settings lie
+// there, in the directory itself or, where none of that does, in the next one above it within the git work tree, as for
+// a workspace.
+func managersOf(project string, p *inventory.Project) (dir string, managers []string) {
+	for _, f := range managerFiles {
+		if strings.HasPrefix(p.Kind, f.kind) {
+			return project, []string{f.kind}
+		}
+	}
+	if strings.HasPrefix(p.Kind, "npm") || strings.HasPrefix(p.Kind, "package-lock") {
+		return project, nil
+	}
+	top := project
+	if dir, ok := above(project, func(dir string) bool { return lies(dir, ".git") }); ok {
+		top = dir
+	}
+	for dir := project; ; dir = filepath.Dir(dir) {
+		for _, marks := range managerMarks {
+			var found []string
+			for _, m := range marks {
+				if lies(dir, m.file) && !slices.Contains(found, m.manager) {
+					found = append(found, m.manager)
+				}
+			}
+			if found != nil {
+				return dir, found
+			}
+		}
+		if dir == top || dir == filepath.Dir(dir) {
+			return project, nil
+		}
+	}
+}
+
+// A managerMark is a file that a package manager leaves in a project, or that is written for it.
+type managerMark struct{ manager, file string }
+
+// managerMarks lists them, the surest first: what an installation leaves, lockfiles, settings.
+var managerMarks = [][]managerMark{
+	{
+		{"npm", "node_modules/.package-lock.json"},
+		{"pnpm", "node_modules/.modules.yaml"}, {"pnpm", "node_modules/.pnpm"},
+		{"yarn", "node_modules/.yarn-state.yml"}, {"yarn", "node_modules/.yarn-integrity"},
+		{"bun", "node_modules/.bun"},
+	},
+	{
+		{"npm", "npm-shrinkwrap.json"}, {"npm", "package-lock.json"}, {"yarn", "yarn.lock"}, {"pnpm", "pnpm-lock.yaml"},
+		{"bun", "bun.lock"}, {"bun", "bun.lockb"},
+	},
+	{
+		{"yarn", ".yarnrc"}, {"yarn", ".yarnrc.yml"}, {"pnpm", "pnpm-workspace.yaml"}, {"bun", "bunfig.toml"},
+	},
+}
+
+func lies(dir, name string) bool {
+	_, err := os.Lstat(filepath.Join(dir, filepath.FromSlash(name)))
+	return err == nil
+}
+
+// above finds the next directory upwards, from one on, of which is holds.
+func above(dir string, is func(dir string) bool) (string, bool) {
+	for {
+		if is(dir) {
+			return dir, true
+		}
+		if dir == filepath.Dir(dir) {
+			return "", false
+		}
+		dir = filepath.Dir(dir)
+	}
 }
 
 // oneByOne is what to do about projects that cannot be audited in one run.

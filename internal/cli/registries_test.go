@@ -2,9 +2,12 @@ package cli
 
 import (
 	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"assay/internal/inventory"
 	"assay/internal/npm"
 )
 
@@ -123,6 +126,45 @@ func FuzzManagerFiles(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Whose settings count where what is audited does not tell: what an installation left, else lockfiles, else settings.
+func TestManagersOf(t *testing.T) {
+	for _, tt := range []struct {
+		name, kind, project string
+		files               []string
+		dir, want           string
+	}{
+		{name: "a lockfile tells", kind: "yarn", files: []string{"bunfig.toml", "package-lock.json"}, want: "yarn"},
+		{name: "npm's tells", kind: "package-lock", files: []string{".yarnrc.yml"}},
+		{name: "npm's shrinkwrap tells", kind: "npm-shrinkwrap", files: []string{".yarnrc.yml"}},
+		{name: "yarn's state", kind: "node_modules", files: []string{"node_modules/.yarn-state.yml", "bun.lock", "bunfig.toml"}, want: "yarn"},
+		{name: "npm's state", kind: "node_modules", files: []string{"node_modules/.package-lock.json", ".yarnrc.yml"}, want: "npm"},
+		{name: "pnpm's state", kind: "node_modules", files: []string{"node_modules/.modules.yaml", "package-lock.json"}, want: "pnpm"},
+		{name: "lockfiles before settings", kind: "cyclonedx", files: []string{"pnpm-lock.yaml", ".yarnrc.yml"}, want: "pnpm"},
+		{name: "settings", kind: "node_modules", files: []string{".yarnrc.yml", ".yarnrc"}, want: "yarn"},
+		{name: "settings of two", kind: "purls", files: []string{".yarnrc.yml", "bunfig.toml"}, want: "yarn bun"},
+		{name: "a workspace", kind: "node_modules", project: "packages/a", files: []string{".git", ".yarnrc.yml", "packages/a/node_modules/x/package.json"}, dir: ".", want: "yarn"},
+		{name: "no work tree", kind: "node_modules", project: "packages/a", files: []string{".yarnrc.yml", "packages/a/package.json"}},
+		{name: "above the work tree", kind: "spdx", project: "app", files: []string{".yarnrc.yml", "app/.git"}},
+		{name: "nothing", kind: "node_modules", files: []string{"package.json"}},
+	} {
+		root := t.TempDir()
+		for _, f := range tt.files {
+			if err := os.MkdirAll(filepath.Join(root, f), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		project := filepath.Join(root, tt.project)
+		dir, managers := managersOf(project, &inventory.Project{Kind: tt.kind})
+		want := project
+		if tt.dir != "" {
+			want = filepath.Join(root, tt.dir)
+		}
+		if dir != want || strings.Join(managers, " ") != tt.want {
+			t.Errorf("%s: %q in %s, want %q in %s", tt.name, managers, dir, tt.want, want)
+		}
+	}
 }
 
 func TestNearest(t *testing.T) {
