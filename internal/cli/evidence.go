@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -211,35 +210,26 @@ type writtenArchive struct {
 	sha512 string
 }
 
-// writeArchive writes an archive so that it is there whole or not at all.
+// writeArchive writes an archive as replaceFile writes a report: it is there whole or not at all.
 func writeArchive(name string, a *evidence.Archive) (writtenArchive, error) {
-	f, err := os.CreateTemp(filepath.Dir(name), ".assay-*")
-	if err != nil {
-		return writtenArchive{}, usagef("", "writing the evidence archive: %w", err)
-	}
-	defer os.Remove(f.Name())
 	sum := sha512.New()
-	err = a.Write(io.MultiWriter(f, sum))
-	var at int64
-	if err == nil {
-		at, err = f.Seek(0, io.SeekCurrent)
-	}
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if closing := f.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
+	var size counter
+	err := replaceWith(name, func(w io.Writer) error { return a.Write(io.MultiWriter(w, sum, &size)) })
 	var damaged *evidence.ArchiveError
 	if errors.As(err, &damaged) {
 		return writtenArchive{}, unknown(err)
 	} else if err != nil {
 		return writtenArchive{}, usagef("", "writing the evidence archive: %w", err)
 	}
-	return writtenArchive{at, hex.EncodeToString(sum.Sum(nil))}, nil
+	return writtenArchive{int64(size), hex.EncodeToString(sum.Sum(nil))}, nil
+}
+
+// counter counts the bytes that are written to it.
+type counter int64
+
+func (c *counter) Write(p []byte) (int, error) {
+	*c += counter(len(p))
+	return len(p), nil
 }
 
 func newEvidenceImport(env Environment) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -54,6 +55,39 @@ func (w *world) editLock(change func(packages map[string]any)) {
 		w.t.Fatal(err)
 	}
 	w.write("package-lock.json", data)
+}
+
+// shim is the script that pnpm writes for a command.
+func shim(program, flags, target string) string {
+	return fmt.Sprintf(`#!/bin/sh
+basedir=$(dirname "$(echo "$0" | sed -e 's,\\,/,g')")
+
+case `+"`uname`"+` in
+    *CYGWIN*|*MINGW*|*MSYS*)
+        if command -v cygpath > /dev/null 2>&1; then
+            basedir=`+"`cygpath -w \"$basedir\"`"+`
+        fi
+    ;;
+esac
+
+if [ -x "$basedir/%[1]s" ]; then
+  exec "$basedir/%[1]s" %[2]s "$basedir/%[3]s" "$@"
+else
+  exec %[1]s %[2]s "$basedir/%[3]s" "$@"
+fi
+`, program, flags, target)
+}
+
+// pathShim is one for tool that sets NODE_PATH.
+func pathShim(paths string) string {
+	return strings.Replace(shim("node", "", "../tool/bin/tool"), "esac\n\n", fmt.Sprintf(`esac
+
+if [ -z "$NODE_PATH" ]; then
+  export NODE_PATH="%[1]s"
+else
+  export NODE_PATH="%[1]s:$NODE_PATH"
+fi
+`, paths), 1)
 }
 
 // TestInstalledAttacks changes a project after it was installed from packages of which each has good provenance:
@@ -140,14 +174,50 @@ func TestInstalledAttacks(t *testing.T) {
 		{name: "a command of a workspace linked to what nobody lists", do: steps{write("node_modules/.cache/x", ""), link("../../../../node_modules/.cache/x", "packages/part/node_modules/.bin/tool")}, want: `".bin/tool" deny`},
 		{name: "a file for the directory of commands", do: steps{write("node_modules/.bin", "")}, want: `".bin" deny`},
 
+		{name: "a command that another file of its package is", do: steps{link("../tool/index.js", "node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a command that a listed package has under another name", do: steps{link("../tool/bin/tool", "node_modules/.bin/node")}, want: `".bin/node" deny`},
+		{name: "a command that is a file of another listed package", do: steps{link("../tiny/planted.js", "node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a command that a planted package in a workspace names", do: steps{write("packages/part/node_modules/.cache/evil/package.json", `{"bin":{"tool":"x"}}`), write("packages/part/node_modules/.cache/evil/x", ""),
+			link("../.cache/evil/x", "packages/part/node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a command that is a file of the project, which none names", do: steps{write("dist/x.js", ""), link("../../dist/x.js", "node_modules/.bin/tool")}, want: `".bin/tool" deny`},
+		{name: "a script for another command of a package", do: steps{write("node_modules/.bin/node", shim("node", "", "../tool/bin/tool"))}, want: `".bin/node" deny`},
+		{name: "a script that runs a planted program", do: steps{write("node_modules/.bin/evil.exe", "#!/bin/sh\nevil\n"), write("node_modules/.bin/tool", shim("evil.exe", "", "../tool/bin/tool"))}, want: `".bin/evil.exe" deny`},
+		{name: "a script that runs a program nearby", do: steps{write("node_modules/.cache/evil", ""), write("node_modules/.bin/tool", shim("../.cache/evil", "", "../tool/bin/tool"))}, want: `".bin/tool" deny`},
+		{name: "a script with another program than the file asks for", do: steps{write("node_modules/.bin/tool", shim("sh", "", "../tool/bin/tool"))}, want: `".bin/tool" deny`},
+		{name: "a script with flags that the file does not ask for", do: steps{write("node_modules/.cache/index.js", "evil"), write("node_modules/.bin/tool", shim("node", "--require=.cache", "../tool/bin/tool"))}, want: `".bin/tool" deny`},
+		{name: "a script that looks for packages elsewhere", do: steps{write("node_modules/.bin/tool", pathShim("/tmp/evil/node_modules"))}, want: `".bin/tool" deny`},
+		{name: "a script that looks for packages elsewhere in the project", do: steps{func(w *world) {
+			w.write("node_modules/.bin/tool", []byte(pathShim(w.project+"/dist/node_modules")))
+		}}, want: `".bin/tool" deny`},
+		{name: "a script that runs what Node.js finds by another ending", do: steps{write("node_modules/.cache/x.js", "evil"), write("node_modules/.bin/tool", shim("node", "", "../.cache/x"))}, want: `".bin/tool" deny`},
+		{name: "a script that goes by a link", do: steps{link("../.cache/a/b", "node_modules/.bin/tool.d"), write("node_modules/.bin/tool", shim("node", "", "tool.d/../../tool/bin/tool"))}, want: `".bin/tool" deny`},
+		{name: "a program for Windows", do: steps{write("node_modules/.bin/tool.exe", "MZ")}, want: `".bin/tool.exe" deny`},
+		{name: "what belongs to one", do: steps{write("node_modules/.bin/tool.bunx", "")}, want: `".bin/tool.bunx" deny`},
+		{name: "a script for Windows", do: steps{write("node_modules/.bin/tool.cmd", "@evil %*\r\n")}, want: `".bin/tool.cmd" deny`},
+		{name: "a script for PowerShell", do: steps{write("node_modules/.bin/tool.ps1", "evil $args\n")}, want: `".bin/tool.ps1" deny`},
+		{name: "a directory among commands", do: steps{write("node_modules/.bin/node_modules/x/index.js", "")}, want: `".bin/node_modules" deny`},
+		{name: "a command for a package's scripts", do: steps{write("node_modules/scripted/node_modules/.bin/node", "#!/bin/sh\nevil\n")}, want: `".bin/node" deny`},
+		{name: "a linked one", do: steps{write("node_modules/.cache/x", ""), link("../../../.cache/x", "node_modules/scripted/node_modules/.bin/node")}, want: `".bin/node" deny`},
+		{name: "commands in what is no package", do: steps{write("node_modules/scripted/node_modules/evil/node_modules/.bin/node", "evil")}, want: "scripted installed-files files-added"},
+		{name: "a directory under the name of a note", do: steps{write("node_modules/scripted/node_modules/.package-lock.json/index.js", "evil")}, want: "scripted installed-files files-added"},
+		{name: "and in the project", do: steps{write("node_modules/.package-lock.json/index.js", "evil")}, want: `".package-lock.json" deny`},
+
 		{name: "commands", do: steps{
-			link("../tool/bin/tool", "node_modules/.bin/tool"), link("../gone/cli.js", "node_modules/.bin/gone"), link("../part/cli.js", "node_modules/.bin/part"), write("packages/part/cli.js", ""),
-			write("node_modules/.bin/other", "#!/bin/sh\nbasedir=$(dirname \"$(echo \"$0\" | sed -e 's,\\\\,/,g')\")\n\nexec node  \"$basedir/../tool/bin/tool\" \"$@\"\n"), write("node_modules/.bin/tool.cmd", "@ECHO off"),
+			link("../tool/bin/tool", "node_modules/.bin/tool"), link("../gone/cli.js", "node_modules/.bin/gone"), write("packages/part/cli.js", ""),
+			write("packages/part/package.json", `{"name": "part", "version": "1.0.0", "bin": "cli.js"}`), link("../part/cli.js", "node_modules/.bin/part"),
+			link("../../../tool/bin/tool", "node_modules/scripted/node_modules/.bin/tool"),
+		}},
+		{name: "commands that are scripts", do: steps{
+			write("node_modules/.bin/tool", shim("node", "", "../tool/bin/tool")), write("node_modules/.bin/gone", shim("node", "", "../gone/cli.js")),
+			func(w *world) {
+				w.write("packages/part/node_modules/.bin/tool", []byte(strings.ReplaceAll(pathShim(w.project+"/node_modules/tool/node_modules:"+w.project+"/node_modules:/node_modules"), "../tool", "../../../../node_modules/tool")))
+			},
+			write("node_modules/.bin/tool.cmd", "@SETLOCAL\r\n@IF EXIST \"%~dp0\\node.exe\" (\r\n  \"%~dp0\\node.exe\"  \"%~dp0\\..\\tool\\bin\\tool\" %*\r\n) ELSE (\r\n  @SET PATHEXT=%PATHEXT:;.JS;=;%\r\n  node  \"%~dp0\\..\\tool\\bin\\tool\" %*\r\n)\r\n"),
 		}},
 		{name: "left out packages are listed all the same", args: []string{"--omit", "optional"}},
 		{name: "notes of installers", do: steps{
 			write("node_modules/.package-lock.json", "{}"), write("node_modules/.cache/x/y.js", ""), write("node_modules/.modules.yaml", ""),
-			write("node_modules/.yarn-integrity", ""), write("node_modules/good/node_modules/.bin/x", ""), write("packages/part/node_modules/.cache/x", ""),
+			write("node_modules/.yarn-integrity", ""), write("packages/part/node_modules/.cache/x", ""),
 			write("node_modules/good/node_modules/.package-lock.json", "{}"),
 		}},
 		{name: "made by an install script", do: steps{write("node_modules/scripted/build/x.node", "x"), write("node_modules/tool/bin/other", "x")}},

@@ -178,7 +178,15 @@ func (s *session) rendered(f *form, rep *report.Report, o report.TextOptions) ([
 
 // replaceFile puts data in the place of a file at once, so that nobody reads half of it and a failure leaves what was
 // there. A symlink stays one, and its target is replaced; what is no regular file, such as a pipe, is written to.
-func replaceFile(path string, data []byte) (err error) {
+func replaceFile(path string, data []byte) error {
+	return replaceWith(path, func(w io.Writer) error {
+		_, err := w.Write(data)
+		return err
+	})
+}
+
+// replaceWith is replaceFile with what write writes.
+func replaceWith(path string, write func(io.Writer) error) (err error) {
 	path = linked(path)
 	mode := fs.FileMode(0o666) // less what the process's mask takes away
 	if info, err := os.Stat(path); err == nil {
@@ -187,8 +195,7 @@ func replaceFile(path string, data []byte) (err error) {
 			if err != nil {
 				return err
 			}
-			_, err = f.Write(data)
-			return errors.Join(err, f.Close())
+			return errors.Join(write(f), f.Close())
 		}
 		mode = info.Mode().Perm()
 	}
@@ -204,8 +211,7 @@ func replaceFile(path string, data []byte) (err error) {
 			os.Remove(name)
 		}
 	}()
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
+	if err := errors.Join(write(f), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(name, path)

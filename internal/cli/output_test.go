@@ -153,6 +153,39 @@ func TestReportFlag(t *testing.T) {
 	}
 }
 
+// An archive of evidence goes where a link leads, and to a device, as a report does.
+func TestEvidenceOutput(t *testing.T) {
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}}))
+	w.write("kept.tar.gz", []byte("before"))
+	if err := os.Chmod(filepath.Join(w.project, "kept.tar.gz"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	for from, to := range map[string]string{"link": "target.tar.gz", "null": "/dev/null"} {
+		if err := os.Symlink(to, filepath.Join(w.project, from)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"kept.tar.gz", "link", "null"} {
+		if r := w.run("evidence", "export", "--trusted-root", "trusted_root.json", "-o", name); r.code != 0 {
+			t.Fatalf("%s: exit %d: %s", name, r.code, r.stderr)
+		}
+	}
+	for name, mode := range map[string]os.FileMode{"link": os.ModeSymlink, "null": os.ModeSymlink, "kept.tar.gz": 0o640} {
+		if info, err := os.Lstat(filepath.Join(w.project, name)); err != nil || mode == os.ModeSymlink && info.Mode().Type() != mode || mode != os.ModeSymlink && info.Mode() != mode {
+			t.Errorf("%s has become %v (%v)", name, info.Mode(), err)
+		}
+	}
+	if info, err := os.Stat("/dev/null"); err != nil || info.Mode().IsRegular() {
+		t.Errorf("/dev/null has become %v (%v)", info.Mode(), err)
+	}
+	for _, name := range []string{"kept.tar.gz", "target.tar.gz"} {
+		if r := w.run("evidence", "show", name); r.code != 0 {
+			t.Errorf("%s: exit %d: %s", name, r.code, r.stderr)
+		}
+	}
+}
+
 // A report that cannot be written is an error, whatever the verdicts.
 func TestReportCannotBeWritten(t *testing.T) {
 	if _, err := os.Stat("/dev/full"); err != nil {

@@ -72,8 +72,8 @@ type Relative struct {
 // [WithFiles]; without its Files nothing but whether the package is there is looked at. Symbolic links in the
 // directory are not followed. A directory that is not there, or cannot be read, is told in the Place.
 //
-// Packages that lie in its node_modules are looked at by themselves where listed says so of their place; else,
-// and where listed is nil, their files count as this package's.
+// Packages that lie in its node_modules, and the commands in ".bin" there, are looked at by themselves where listed says so
+// of their place; else, and where listed is nil, their files count as this package's.
 func ReadInstalled(place, dir string, t *Tarball, listed func(place string) bool) Place {
 	p := Place{Path: place}
 	root, err := os.OpenRoot(dir)
@@ -125,7 +125,7 @@ func (p *Place) read(dir fs.FS, t *Tarball, listed func(string) bool) {
 		if _, packed := t.Files[name]; !packed && !within[name] && ofOthers(name) {
 			base := path.Base(name)
 			switch {
-			case installerNotes[base] && path.Base(path.Dir(name)) == "node_modules",
+			case path.Base(path.Dir(name)) == "node_modules" && isNote(d),
 				base != "node_modules" && listed != nil && listed(p.Path+"/"+name):
 				if d.IsDir() {
 					return fs.SkipDir
@@ -228,10 +228,16 @@ func (p *Place) differing(dir fs.FS, name string, t *Tarball, max int64) ([]byte
 	return io.ReadAll(io.LimitReader(file, max))
 }
 
-// installerNotes are what package managers put into a node_modules inside a package for themselves.
+// installerNotes are what package managers put into a node_modules inside a package for themselves: true for directories,
+// false for files.
 var installerNotes = map[string]bool{
-	".bin": true, ".cache": true, ".package-lock.json": true, ".yarn-integrity": true, ".modules.yaml": true,
-	".DS_Store": true,
+	".cache": true, ".package-lock.json": false, ".yarn-integrity": false, ".modules.yaml": false, ".DS_Store": false,
+}
+
+// isNote reports whether an entry of a node_modules is one of installerNotes.
+func isNote(d fs.DirEntry) bool {
+	dir, known := installerNotes[d.Name()]
+	return known && (dir || !d.IsDir())
 }
 
 // OptionalDependencies returns the names that package.json has there, sorted, but none that is no plain path.

@@ -102,7 +102,9 @@ func TestReadInstalled(t *testing.T) {
 		"node_modules/@s/in/index.js": "in", "test/node_modules/x/index.js": "x", "lib/node_modules/evil/index.js": "x",
 		"link.js": "→ a.js", "out": "→ ../../..", "empty/": "",
 	})
-	p := ReadInstalled("node_modules/p", dir, tarball, func(place string) bool { return strings.HasSuffix(place, "/dep") })
+	p := ReadInstalled("node_modules/p", dir, tarball, func(place string) bool {
+		return strings.HasSuffix(place, "/dep") || place == "node_modules/p/node_modules/.bin"
+	})
 	want := []string{
 		"a.js", "lib/b.js", "lib/extra.js", "lib/node_modules/evil/index.js", "link.js", "node_modules/@s/in/index.js",
 		"node_modules/in/index.js", "node_modules/in/more.js", "out", "package.json", "test/node_modules/x/index.js",
@@ -159,7 +161,7 @@ func TestReadInstalledListed(t *testing.T) {
 	dir := install(t, map[string]string{
 		"bin/tool": "\x7fELF", "node_modules/dep/index.js": "x", "node_modules/@s/dep/index.js": "x", "node_modules/@s/dep/node_modules/y/x": "x",
 		"node_modules/dep.js": "x", "node_modules/evil/index.js": "x", "node_modules/@s/evil/index.js": "x", "node_modules/.evil/x": "x",
-		"node_modules/.cache/x": "x", "lib/node_modules/dep/x": "x", "lib/.bin/x": "x", "node_modules/.bin/node_modules/x/x": "x",
+		"node_modules/.cache/x": "x", "lib/node_modules/dep/x": "x", "lib/.bin/x": "x", "node_modules/.bin/node_modules/x/x": "x", "node_modules/.modules.yaml/x": "x",
 	})
 	var asked []string
 	p := ReadInstalled("node_modules/p", dir, tarball, func(place string) bool {
@@ -167,7 +169,7 @@ func TestReadInstalledListed(t *testing.T) {
 		return strings.HasSuffix(place, "/dep")
 	})
 	want := []string{
-		"bin/tool", "lib/.bin/x", "lib/node_modules/dep/x", "node_modules/.evil/x", "node_modules/@s/evil/index.js", "node_modules/dep.js", "node_modules/evil/index.js",
+		"bin/tool", "lib/.bin/x", "lib/node_modules/dep/x", "node_modules/.bin/node_modules/x/x", "node_modules/.evil/x", "node_modules/.modules.yaml/x", "node_modules/@s/evil/index.js", "node_modules/dep.js", "node_modules/evil/index.js",
 	}
 	if got := slices.Sorted(maps.Keys(p.Files)); !slices.Equal(got, want) || p.Reason != "" {
 		t.Errorf("files %q, want %q; %q", got, want, p.Reason)

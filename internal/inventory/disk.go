@@ -31,6 +31,7 @@ func (d *disk) look() {
 	for _, store := range d.stores {
 		d.storeLinks(store)
 	}
+	slices.Sort(d.bins)
 	for _, where := range d.bins {
 		d.commands(where, d.has)
 	}
@@ -201,7 +202,7 @@ func (d *disk) modules(in string, by tenant, bundled map[string]bool, depth int)
 		switch {
 		case name == ".bin":
 			d.bins = append(d.bins, place)
-		case installerNotes[name], strings.HasPrefix(name, ".") && !own:
+		case isNote(e), strings.HasPrefix(name, ".") && !own:
 		case strings.HasPrefix(name, "@") && e.IsDir():
 			for _, e := range d.list(place) {
 				if !inert(e.Name()) {

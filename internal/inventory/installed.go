@@ -41,10 +41,16 @@ func (t *tree) listed(verdicts []verdict) []listed {
 
 // Lists reports whether the lockfile lists a package at a place ("node_modules/a/node_modules/b") and there is
 // on disk what it lists: a directory, or a link that leads to where it says. Whatever Options left out is listed
-// all the same. What a package bundles is not, since it comes in that package's tarball.
+// all the same. What a package bundles is not, since it comes in that package's tarball. A directory of commands
+// ("node_modules/a/node_modules/.bin") is listed where [Project.Strays] looks at it; without a lockfile each is.
 func (p *Project) Lists(place string) bool {
 	if d := p.disk(); d != nil {
-		return d.lists(place)
+		_, looked := slices.BinarySearch(d.bins, place)
+		return looked || d.lists(place)
+	}
+	if in, ok := strings.CutSuffix(place, "/"+nodeModules+"/.bin"); ok {
+		l := p.find(in)
+		return p.Kind == kindNodeModules || l != nil && !l.link
 	}
 	l := p.find(place)
 	return l != nil && !l.bundled && p.unlike(l) == ""
@@ -85,21 +91,27 @@ func (p *Project) unlike(l *listed) string {
 const maxStrays = 1000
 
 // installerNotes are names in node_modules that package managers, and tools that keep their caches there,
-// use for themselves.
+// use for themselves: true for directories, false for files.
 var installerNotes = map[string]bool{
-	".bin": true, ".package-lock.json": true, // npm
-	".yarn-integrity": true, ".yarn-state.yml": true, ".store": true, ".package-map.json": true, // yarn
-	".bun": true, ".bun-tag": true,
-	".modules.yaml": true, ".pnpm": true, ".pnpm-workspace-state.json": true, ".pnpm-workspace-state-v1.json": true,
+	".bin": true, ".package-lock.json": false, // npm
+	".yarn-integrity": false, ".yarn-state.yml": false, ".store": true, ".package-map.json": false, // yarn
+	".bun": true, ".bun-tag": false,
+	".modules.yaml": false, ".pnpm": true, ".pnpm-workspace-state.json": false, ".pnpm-workspace-state-v1.json": false,
 	".cache": true, ".vite": true, ".vite-temp": true, ".vitest": true,
-	".DS_Store": true, "Thumbs.db": true, "desktop.ini": true, // systems
+	".DS_Store": false, "Thumbs.db": false, "desktop.ini": false, // systems
+}
+
+// isNote reports whether an entry of a node_modules is one of installerNotes.
+func isNote(e fs.DirEntry) bool {
+	dir, known := installerNotes[e.Name()]
+	return known && (dir || !e.IsDir())
 }
 
 // Strays looks at what really lies in node_modules, of the project and of its directories that the lockfile
 // lists, and returns what nobody lists there, as Others of SourceUnknown with an Oddity: packages, files (Node.js
 // loads node_modules/a.js rather than node_modules/a), links that lead elsewhere, directories with a name that
 // begins with a dot unless a package manager is known to use it. What lies in the node_modules of a package from a
-// registry is not looked at: what belongs there depends on its tarball. Nothing is where no lockfile was read,
+// registry is not looked at, save commands: what belongs there depends on its tarball. Nothing is where no lockfile was read,
 // since then what lies there is what was read. At most 1000 are returned, and one more that counts the rest.
 //
 // Only a Project that [Open] returned can tell.
@@ -115,6 +127,8 @@ func (p *Project) Strays() []Other {
 		// What lies outside the project is not npm's to install.
 		if l := &p.listed[i]; l.modules && l.path != ".." && !strings.HasPrefix(l.path, "../") {
 			s.modules(joinPath(l.path, nodeModules), l.packaged)
+		} else if !l.modules && !l.link {
+			s.commands(l.path+"/"+nodeModules+"/.bin", s.listed)
 		}
 	}
 	s.sort()
@@ -125,6 +139,8 @@ type strays struct {
 	p     *Project
 	found []Other
 	count int
+	bins  map[string]*claimed // see commandsOf
+	lends map[string][]string // see lent
 }
 
 // add notes something that nobody lists.
@@ -158,7 +174,7 @@ func (s *strays) modules(where string, inPackage bool) {
 		switch name := e.Name(); {
 		case name == ".bin":
 			s.commands(place, s.listed)
-		case installerNotes[name]:
+		case isNote(e):
 		case strings.HasPrefix(name, "@") && e.IsDir():
 			for _, e := range s.list(place) {
 				if !inert(e.Name()) {

@@ -160,7 +160,7 @@ func (d *disk) storeEntry(s *store, keys map[string][]tenant, dir string) {
 	for _, e := range d.list(dir + "/" + nodeModules) {
 		place := dir + "/" + nodeModules + "/" + e.Name()
 		switch name := e.Name(); {
-		case e.Type()&fs.ModeSymlink != 0, name == ".bin", installerNotes[name]:
+		case e.Type()&fs.ModeSymlink != 0, name == ".bin", isNote(e):
 		case !e.IsDir():
 			d.add(place, "%s lies on disk, and no package manager puts files there: nothing vouches for it, and Node.js may load it", quoteShort(place))
 		case strings.HasPrefix(name, "@"):

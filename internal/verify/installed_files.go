@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -154,12 +155,12 @@ func (c *tarballFiles) compare(p *evidence.Place) outcome {
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.Files)) {
 		switch {
-		case accounted[name], installerFiles[name] && p.Files[name].Size >= 0, strings.HasPrefix(name, ".bun-tag") && p.Files[name].Size >= 0:
+		case accounted[name], (installerFiles[name] || bunTag.MatchString(name)) && p.Files[name].Size >= 0:
 		case p.Originals[name].Size < 0 && p.Files[name].Size >= 0:
 			patched = append(patched, name)
 		case slices.Contains(p.Builtin, name) && p.Files[name].Size >= 0:
 			unknown = append(unknown, name)
-		case inert(name), c.scripts && !inModules(name) && !c.loads[name]:
+		case c.inert(name), c.scripts && !inModules(name) && !c.loads[name]:
 			told = append(told, name)
 		default:
 			added = append(added, name)
@@ -294,19 +295,31 @@ func digestText(f evidence.File) string {
 	return hex.EncodeToString(f.SHA256[:])
 }
 
-// installerFiles are what yarn puts beside the files of a package, as bun does with a name that begins with
-// ".bun-tag": the mark of one that it took out of its zip file
+// installerFiles are what yarn puts beside the files of a package: the mark of one that it took out of its zip file
 // (plugin-pnp), and, up to 1, the notes of its cache.
 var installerFiles = map[string]bool{".ready": true, ".yarn-metadata.json": true, ".yarn-tarball.tgz": true}
 
+// bunTag matches the file in which bun notes what a package was installed from.
+// Source: bun, src/install (".bun-tag", ".bun-tag-" and a digest).
+var bunTag = regexp.MustCompile(`^\.bun-tag(-[0-9A-Za-z]+)?$`)
+
+// compiled matches what Python makes of NAME.py: __pycache__/NAME.cpython-312.opt-1.pyc. Source: PEP 3147, PEP 488.
+var compiled = regexp.MustCompile(`^(.*/)?__pycache__/([^/]+?)\.[a-z]+-?[0-9]+(?:\.opt-[0-9A-Za-z]+)?\.pyc$`)
+
 // inert reports whether a file that was added is one that systems and interpreters leave behind and that
-// Node.js loads under no name that a package would ask for.
-func inert(name string) bool {
+// Node.js loads under no name that a package would ask for. Python loads what it compiled only for a file that is there:
+// one without it in the tarball is none of these.
+func (c *tarballFiles) inert(name string) bool {
 	switch path.Base(name) {
 	case ".DS_Store", "Thumbs.db", "desktop.ini":
 		return true
 	}
-	return path.Base(path.Dir(name)) == "__pycache__" && path.Ext(name) == ".pyc"
+	m := compiled.FindStringSubmatch(name)
+	if m == nil {
+		return false
+	}
+	_, packed := c.tarball.Files[m[1]+m[2]+".py"]
+	return packed
 }
 
 // rewritten reports whether a package.json on disk is the tarball's as npm up to 6 writes it back: put in order
