@@ -258,7 +258,11 @@ const lockfiles = "package-lock.json, npm-shrinkwrap.json, yarn.lock, pnpm-lock.
 // inventory reads what one PATH names.
 func (s *session) inventory(path string, o inventory.Options) (*inventory.Project, error) {
 	if path != "-" {
-		return inventory.Open(s.path(path), o)
+		p, err := inventory.Open(s.path(path), o)
+		if err == nil {
+			err = s.inMember(path, p)
+		}
+		return p, err
 	}
 	p, err := inventory.ReadPURLs(s.env.Stdin, "standard input", o)
 	if err == nil && len(p.Packages) == 0 && !slices.ContainsFunc(p.Others, func(o inventory.Other) bool { return o.Source != inventory.SourceForeign }) {
@@ -285,6 +289,8 @@ func (s *session) inventoryHint(err error) string {
 	var format *inventory.FormatError
 	var workspace *inventory.WorkspaceError
 	switch {
+	case hintOf(err) != "":
+		return hintOf(err)
 	case errors.As(err, &workspace):
 		return "-w takes the name or the directory of a workspace; assay audit --tree shows them"
 	case errors.As(err, &unsupported):

@@ -264,3 +264,32 @@ func TestListWithoutPackages(t *testing.T) {
 		}
 	}
 }
+
+// TestWorkspaceWithLinks: a workspace of pnpm holds links to what is installed elsewhere, and the directory to name is
+// the one with the lockfile.
+func TestWorkspaceWithLinks(t *testing.T) {
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}}))
+	w.write("node_modules/.pnpm/left@1.0.0/node_modules/left/package.json", []byte(`{"name": "left", "version": "1.0.0"}`))
+	w.write("packages/a/package.json", []byte(`{"name": "a", "dependencies": {"left": "^1.0.0", "@acme/b": "workspace:*"}}`))
+	w.write("packages/b/package.json", []byte(`{"name": "@acme/b"}`))
+	w.write("packages/a/node_modules/.bin/left", nil)
+	w.write("packages/a/node_modules/@acme/.x", nil)
+	for name, to := range map[string]string{
+		"packages/a/node_modules/left":    "../../../node_modules/.pnpm/left@1.0.0/node_modules/left",
+		"packages/a/node_modules/@acme/b": "../../../b",
+	} {
+		if err := os.Symlink(to, filepath.Join(w.project, name)); err != nil {
+			t.Skip("no links here:", err)
+		}
+	}
+	for _, path := range []string{"packages/a", "packages/a/node_modules"} {
+		if r := w.audit(path); r.code != 2 || !strings.Contains(r.stderr, "assay audit . -w packages/a") || strings.Count(r.stderr, "\n") > 3 {
+			t.Errorf("%s: exit %d: %s", path, r.code, r.stderr)
+		}
+	}
+	w.write("packages/a/node_modules/own/package.json", []byte(`{"name": "left", "version": "1.0.0"}`))
+	if r := w.audit("packages/a"); r.code == 2 {
+		t.Errorf("with a package of its own: exit %d: %s", r.code, r.stderr)
+	}
+}
