@@ -250,28 +250,25 @@ func (p *pinning) tell(one *policy.Proposal, mark string) {
 	if p.flags.quiet && mark == "" {
 		return
 	}
-	var b strings.Builder
+	line := func(indent, format string, a ...any) {
+		fmt.Fprintf(p.env.Stdout, "%s%s\n", indent, inert(report.Escape(fmt.Sprintf(format, a...))))
+	}
 	switch {
 	case one.New == nil:
-		fmt.Fprintf(&b, "- %s %s: no longer used", one.Package, one.Line())
+		line(mark, "- %s %s: no longer used", one.Package, one.Line())
 	case one.Old == nil:
-		fmt.Fprintf(&b, "+ %s %s: %s", one.Package, one.Line(), one.New.Describe())
+		line(mark, "+ %s %s: %s", one.Package, one.Line(), one.New.Describe())
 	case len(one.Changes) == 0:
-		fmt.Fprintf(&b, "~ %s %s: %s", one.Package, one.Line(), strings.Join(one.New.Versions, ", "))
+		line(mark, "~ %s %s: %s", one.Package, one.Line(), strings.Join(one.New.Versions, ", "))
 	default:
-		fmt.Fprintf(&b, "~ %s %s:", one.Package, one.Line())
+		line(mark, "~ %s %s:", one.Package, one.Line())
 	}
+	indent := strings.Repeat(" ", len(mark)+4)
 	for _, c := range one.Changes {
-		fmt.Fprintf(&b, "\n    %s", c)
+		line(indent, "%s", c)
 	}
 	for _, d := range one.Doubts {
-		fmt.Fprintf(&b, "\n    look twice: %s", d)
-	}
-	for line := range strings.Lines(b.String()) {
-		fmt.Fprintf(p.env.Stdout, "%s%s\n", mark, inert(report.Escape(strings.TrimRight(line, "\n"))))
-		if mark != "" {
-			mark = "  "
-		}
+		line(indent, "look twice: %s", d)
 	}
 }
 

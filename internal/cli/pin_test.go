@@ -54,6 +54,8 @@ func TestPin(t *testing.T) {
 	}
 	if r := w.pin(); r.code != 1 || w.pins() != first {
 		t.Errorf("another publisher was accepted without --yes: exit %d\n%s\n%s", r.code, r.stdout, w.pins())
+	} else if !strings.HasPrefix(r.stdout, "? ~ left 1:\n      repository id ") || strings.Contains(r.stdout, `\u{`) {
+		t.Errorf("told as\n%s", r.stdout)
 	}
 	if r := w.pin("--update", "left", "--yes"); r.code != 0 || !strings.Contains(w.pins(), "evil/left") {
 		t.Errorf("exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
