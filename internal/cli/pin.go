@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -77,7 +78,9 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 	case len(args) > 1:
 		return usagef("assay pin --update NAME ... accepts single packages", "pin takes one PATH")
 	case len(args) == 1:
-		path = args[0]
+		if path = args[0]; path != "-" && !exists(env, path) {
+			return usagef("assay pin --update NAME ... accepts single packages", "there is no %s here: pin takes the PATH of a project", path)
+		}
 	}
 	from, to, err := f.move()
 	if err != nil {
@@ -142,11 +145,31 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 	}
 	pr := &pinning{env: env, flags: f, in: bufio.NewReader(env.Stdin)}
 	accepted := pr.decide(proposals, from, to)
-	next := old.With(accepted)
-	if err := f.write(env, file, next, len(accepted) > 0 || disputed != nil); err != nil {
+	open := undecided(disputed, found, accepted)
+	if len(open) > 0 {
+		// Both sides' pins of a line cannot be written down, and leaving both out would let anybody publish it.
+		accepted = nil
+	}
+	if err := f.write(env, file, old.With(accepted), len(accepted) > 0 || disputed != nil && len(open) == 0); err != nil {
 		return err
 	}
-	return pr.finish(rep, proposals, accepted, s.shown("", file))
+	if f.repo != "" && !f.quiet && !slices.ContainsFunc(proposals, func(p policy.Proposal) bool { return strings.EqualFold(p.Moved, from) }) {
+		fmt.Fprintf(env.Stdout, "no package that is pinned to %s is published by %s now\n", inert(report.Escape(from)), inert(report.Escape(to)))
+	}
+	return pr.finish(rep, proposals, accepted, open, s.shown("", file))
+}
+
+// undecided are the release lines that the two sides of a merge pin differently, that are in use, and about which
+// nobody has decided, as "name line".
+func undecided(disputed map[string]bool, found []policy.Found, accepted []policy.Proposal) (open []string) {
+	for _, line := range slices.Sorted(maps.Keys(disputed)) {
+		used := func(f policy.Found) bool { return f.ID.Name+" "+npm.ReleaseLine(f.ID.Version) == line }
+		decided := func(p policy.Proposal) bool { return p.Package+" "+p.Line() == line }
+		if slices.ContainsFunc(found, used) && !slices.ContainsFunc(accepted, decided) {
+			open = append(open, line)
+		}
+	}
+	return open
 }
 
 // move reads --repo.
@@ -182,7 +205,7 @@ func (f *pinFlags) read(env Environment, file string) (*policy.Lock, map[string]
 	if policy.Conflicted(data) {
 		var disputed map[string]bool
 		if lock, disputed, err = policy.Merge(data, filepath.Base(file)); err == nil {
-			fmt.Fprintf(env.Stderr, "assay: merging the two sides of %s; they disagree about %d release lines\n", filepath.Base(file), len(disputed))
+			fmt.Fprintf(env.Stderr, "assay: merging the two sides of %s; they disagree about %s\n", filepath.Base(file), counted(len(disputed), "release line"))
 			return lock, disputed, nil
 		}
 	}
@@ -239,7 +262,7 @@ func (p *pinning) decide(proposals []policy.Proposal, from, to string) []policy.
 	for i := range moved {
 		p.tell(&moved[i], "? ")
 	}
-	if p.ask(fmt.Sprintf("accept the move from %s to %s for these %d release lines?", from, to, len(moved))) {
+	if p.ask(fmt.Sprintf("accept the move from %s to %s for %s?", from, to, counted(len(moved), "release line"))) {
 		accepted = append(accepted, moved...)
 	}
 	return accepted
@@ -288,7 +311,7 @@ func (p *pinning) ask(question string) bool {
 }
 
 // finish says what came of it, in words and as exit code.
-func (p *pinning) finish(rep *report.Report, proposals, accepted []policy.Proposal, file string) error {
+func (p *pinning) finish(rep *report.Report, proposals, accepted []policy.Proposal, open []string, file string) error {
 	invalid, unsettled := 0, 0
 	for i := range rep.Packages {
 		r := &rep.Packages[i]
@@ -311,13 +334,16 @@ func (p *pinning) finish(rep *report.Report, proposals, accepted []policy.Propos
 		case len(accepted) == 0:
 			verb = "unchanged"
 		}
-		fmt.Fprintf(p.env.Stdout, "%s %s: %d release lines changed, %d not accepted\n", report.Escape(file), verb, len(accepted), left)
+		fmt.Fprintf(p.env.Stdout, "%s %s: %s changed, %d not accepted\n", report.Escape(file), verb, counted(len(accepted), "release line"), left)
+	}
+	if len(open) > 0 {
+		fmt.Fprintf(p.env.Stderr, "assay: %s keeps its merge conflicts: nobody decided about %s\n", report.Escape(file), inert(report.Escape(strings.Join(open, ", "))))
 	}
 	switch {
 	case left > 0 && !p.env.Terminal && !p.flags.yes:
 		fmt.Fprintln(p.env.Stderr, "assay: hint: look at what is marked with ?, and accept it with --yes")
 		return exitError(ExitDenied)
-	case left > 0 || invalid > 0:
+	case left > 0 || invalid > 0 || len(open) > 0:
 		return exitError(ExitDenied)
 	case unsettled > 0:
 		return exitError(ExitUnknown)

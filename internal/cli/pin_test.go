@@ -57,6 +57,12 @@ func TestPin(t *testing.T) {
 	} else if !strings.HasPrefix(r.stdout, "? ~ left 1:\n      repository id ") || strings.Contains(r.stdout, `\u{`) {
 		t.Errorf("told as\n%s", r.stdout)
 	}
+	if r := w.pin("left"); r.code != 2 || !strings.Contains(r.stderr, "assay pin --update NAME") {
+		t.Errorf("a package in place of a path: exit %d\n%s", r.code, r.stderr)
+	}
+	if r := w.pin("--update", "--repo", "acme/left=acme/right"); r.code != 0 || !strings.Contains(r.stdout, "no package that is pinned to https://github.com/acme/left is published by https://github.com/acme/right now\n") {
+		t.Errorf("a move that nobody made: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
 	if r := w.pin("--update", "left", "--yes"); r.code != 0 || !strings.Contains(w.pins(), "evil/left") {
 		t.Errorf("exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
 	}

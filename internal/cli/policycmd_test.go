@@ -152,11 +152,14 @@ func TestPinMerges(t *testing.T) {
 		t.Errorf("the same publisher on both sides: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
 	}
 	other := strings.ReplaceAll(block, "acme/left", "evil/left")
-	w.write("assay.lock", []byte(strings.Replace(good, block, "<<<<<<< HEAD\n"+block+"=======\n"+other+">>>>>>> theirs\n", 1)))
-	if r := w.pin(); r.code != 1 || !strings.Contains(r.stdout, "the two sides of the merge do not agree about it") {
-		t.Errorf("two publishers: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
+	conflict := strings.Replace(good, block, "<<<<<<< HEAD\n"+block+"=======\n"+other+">>>>>>> theirs\n", 1)
+	w.write("assay.lock", []byte(conflict))
+	for _, args := range [][]string{nil, {"--update", "plain"}} {
+		if r := w.pin(args...); r.code != 1 || w.pins() != conflict || !strings.Contains(r.stderr, "assay.lock keeps its merge conflicts: nobody decided about left 1") ||
+			len(args) == 0 && !strings.Contains(r.stdout, "the two sides of the merge do not agree about it") {
+			t.Errorf("two publishers, pin %q: exit %d\n%s%s\n%s", args, r.code, r.stdout, r.stderr, w.pins())
+		}
 	}
-	w.write("assay.lock", []byte(strings.Replace(good, block, "<<<<<<< HEAD\n"+block+"=======\n"+other+">>>>>>> theirs\n", 1)))
 	if r := w.pin("--yes"); r.code != 0 || w.pins() != good {
 		t.Errorf("two publishers, accepted: exit %d\n%s%s\n%s", r.code, r.stdout, r.stderr, w.pins())
 	}
