@@ -356,10 +356,13 @@ func (r *Rule) compile() error {
 		if i := strings.LastIndexByte(undeclared(first.Message), '.'); i > 0 && i <= column {
 			column -= i // CEL points at the last dot of a name
 		}
-		return &expressionError{max(first.Location.Line(), 1), column, strings.TrimSpace(first.Message) + near(first.Message)}
+		return &expressionError{max(first.Location.Line(), 1), column, strings.TrimSpace(first.Message) + near(first.Message) + inHours(first.Message)}
 	}
 	if checked.OutputType() != cel.BoolType {
 		return &expressionError{1, 0, fmt.Sprintf("the expression gives a %s; it has to be true or false", checked.OutputType())}
+	}
+	if err := misspelt(checked.NativeRep()); err != nil {
+		return err
 	}
 	steps, err := env.EstimateCost(checked, sizes{})
 	if err != nil {
@@ -385,10 +388,18 @@ func (r *Rule) compile() error {
 	r.program, r.partial = prepare(cel.OptOptimize), prepare(cel.OptOptimize|cel.OptPartialEval)
 	if r.quick = quickly(checked.NativeRep().Expr()); r.quick == nil {
 		if _, err := r.program(); err != nil { // such as a pattern that is none
-			return &expressionError{1, 0, err.Error()}
+			return &expressionError{1, 0, err.Error() + inHours(err.Error())}
 		}
 	}
 	return nil
+}
+
+// inHours is how an age is written, where a message says that this is none.
+func inHours(message string) string {
+	if strings.Contains(message, "google.protobuf.Duration") || strings.Contains(message, "(duration, ") || strings.Contains(message, ", duration)") {
+		return `; write it in hours, such as duration("72h")`
+	}
+	return ""
 }
 
 // undeclared is the name that a message says is unknown, "" if it is about something else.
