@@ -59,6 +59,8 @@ func Parse(data []byte, file string, read func(name string) ([]byte, error)) (*P
 			hint := ""
 			if s := suggest(w.Rule, ids); s != "" {
 				hint = fmt.Sprintf("; did you mean %s?", s)
+			} else if s := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return !strings.HasPrefix(id, w.Rule+"-") }); len(s) > 0 {
+				hint = fmt.Sprintf("; did you mean %s?", strings.Join(s, " or ")) // a section with several rules
 			}
 			return nil, &SyntaxError{w.File, w.Line, 0, fmt.Sprintf("the waiver is of %q, and there is no such rule%s", w.Rule, hint)}
 		}
@@ -225,6 +227,12 @@ func yamlError(err error, file string) error {
 				text, line = after, n
 			}
 		}
+	}
+	switch {
+	case strings.Contains(text, "cannot start any token"):
+		text += "; what begins with @ or ` has to be in quotes"
+	case strings.Contains(text, "alphabetic or numeric character"), strings.Contains(text, "unknown anchor"):
+		text += "; what begins with * or & has to be in quotes"
 	}
 	return &SyntaxError{file, max(line, 1), 0, "this is not YAML: " + text}
 }

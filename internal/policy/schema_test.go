@@ -88,7 +88,7 @@ var beyondSchema = []string{
 	"anchor in a list of packages", "anchor on a text", "anchor on a key", "text by tag", "own tag", "tagged key", // gone before a schema sees anything
 	"octal id", "id with a mark", "hexadecimal id", "id as a float", "old truth for a text", "day for a text", "number as a key", // as above
 	"many stars", "version cut short", "version with x", "tag for a version", "foreign purl", "purl with a qualifier", // the grammar of patterns
-	"id without its issuer", "waiver of no rule", "rule with a built-in id", "rule twice", "attested longer than not", "waiver until no day", "duration beyond all bounds", "extends where nothing can be read", "second document", "rubbish behind the end",
+	"id without its issuer", "waiver of no rule", "waiver of a section with several rules", "rule with a built-in id", "rule twice", "attested longer than not", "waiver until no day", "duration beyond all bounds", "extends where nothing can be read", "second document", "rubbish behind the end",
 }
 
 // TestSchema holds the published schema and the parser together: what one accepts the other does, but for the refusals

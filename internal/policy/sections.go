@@ -144,7 +144,10 @@ func (r *reader) publisher(n *yaml.Node) error {
 	}
 	filter := Filter{Issuer: rule.Issuer}
 	if rule.Repository != "" {
-		rule.Repository = filter.forge(rule.Repository)
+		name := rule.Repository
+		if rule.Repository = filter.forge(name); strings.Count(rule.Repository, "/") < 4 {
+			return r.errorf(n, "repository %q: write OWNER/NAME, gitlab.com/GROUP/NAME or a URL; `owner:` is for all of an owner's", name)
+		}
 	}
 	if rule.Owner != "" {
 		rule.Owner = filter.forge(rule.Owner)
