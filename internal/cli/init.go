@@ -36,9 +36,9 @@ func newPolicyInit(env Environment) *cobra.Command {
 		Use:   "init [DIR]",
 		Short: "Write a policy to start with, made for this project",
 		Long: `Init writes assay.yaml: the recommended rules, and a list of critical packages proposed from what the project
-uses, each with its reason: what it asks for directly, build tools, what runs scripts on install, what most
-others depend on, and the core of React and TypeScript. Packages that have no provenance today are proposed
-as comments, since the rule would fail at once.
+uses, each with its reason: the core of React and TypeScript, build tools, what runs scripts on install, what
+most others depend on, and what has provenance and is asked for directly. Those of them that have no provenance
+today are proposed as comments, since the rule would fail at once.
 
 What the package manager is told already is taken over: pnpm's trustPolicy, trustPolicyExclude,
 trustPolicyIgnoreAfter, minimumReleaseAge and minimumReleaseAgeExclude, npm's min-release-age, yarn's
@@ -74,7 +74,7 @@ func (f *initFlags) run(cmd *cobra.Command, env Environment, args []string) erro
 	project := projectDir(env, dir)
 	file := filepath.Join(project, "assay.yaml")
 	if _, err := os.Lstat(file); err == nil && !f.force && !f.stdout {
-		return usagef("assay policy init --force writes over it, --stdout only prints", "there is an %s already", file)
+		return usagef("assay policy init --force writes over it, --stdout only prints", "%s is there already", file)
 	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return usagef("", "looking for a policy: %w", err)
 	}
@@ -447,16 +447,16 @@ func (d *drafting) finish(rep *report.Report, file string, printed bool) error {
 		}
 		for _, f := range p.Findings {
 			if f.Level == policy.Deny && f.Rule != "min-age" && f.Rule != "downgrade-line" && f.Rule != "downgrade-package" {
-				tell("%s is denied by %s, whatever the policy says of it: %s", id, f.Rule, f.Message)
+				tell("%s is denied under this policy, by %s: %s", id, f.Rule, f.Message)
 			}
 		}
 	}
 	if !printed && !d.s.flags.quiet {
-		fmt.Fprintf(d.s.env.Stdout, "%s written: %d critical packages, %d more proposed that have no provenance today, %d exceptions\n", report.Escape(file), active, off, len(d.young)+len(d.lost))
+		fmt.Fprintf(d.s.env.Stdout, "%s written: %s, %d more proposed that have no provenance today, %s\n", report.Escape(file), counted(active, "critical package"), off, counted(len(d.young)+len(d.lost), "exception"))
 		fmt.Fprintln(d.s.env.Stdout, "next: read it, then assay pin, and commit both")
 	}
 	if unsettled > 0 {
-		tell("%d packages could not be checked, so the proposal may lack them: assay audit says why", unsettled)
+		tell("%s could not be checked and may be lacking in the proposal: assay audit says why", counted(unsettled, "package"))
 		return exitError(ExitUnknown)
 	}
 	return nil

@@ -90,7 +90,7 @@ func TestPolicyInit(t *testing.T) {
 	}
 	// What is wrong is not excused.
 	w.lock(append(all, w.publish(lab.Release{Package: lab.Package{Name: "bare"}, Unsigned: true, At: old}))...)
-	if r := w.initPolicy("--force"); r.code != 0 || !strings.Contains(r.stderr, "bare@1.0.0 is denied by unsigned") {
+	if r := w.initPolicy("--force"); r.code != 0 || !strings.Contains(r.stderr, "bare@1.0.0 is denied under this policy, by unsigned") {
 		t.Errorf("exit %d, %s", r.code, r.stderr)
 	}
 	if r := w.audit(); r.code != 1 {
@@ -145,7 +145,7 @@ func TestPolicyInitUndecided(t *testing.T) {
 	w := newWorld(t)
 	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}}))
 	w.server.Misbehave(lab.Match{Name: "left"}, lab.Status(503), 0)
-	if r := w.initPolicy(); r.code != 3 || !strings.Contains(r.stderr, "1 packages could not be checked") {
+	if r := w.initPolicy(); r.code != 3 || !strings.Contains(r.stderr, "1 package could not be checked") {
 		t.Errorf("exit %d: %s%s", r.code, r.stdout, r.stderr)
 	}
 	if _, err := os.Stat(w.project + "/assay.yaml"); err != nil {

@@ -409,7 +409,7 @@ func (f *replayFlags) print(env Environment, rep *ReplayReport) {
 		}
 	}
 	s := rep.Summary
-	line("%d changes of the lockfile: %d would have been stopped, %d could not be told, %d warned of, %d passed", s.Commits, s.Stopped, s.Untold, s.Warned, s.Passed)
+	line("%s of the lockfile: %d would have been stopped, %d could not be told, %d warned of, %d passed", counted(s.Commits, "change"), s.Stopped, s.Untold, s.Warned, s.Passed)
 	if s.Limited {
 		line("there are older ones: only the latest %d were looked at (--limit)", f.limit)
 	}
