@@ -50,7 +50,7 @@ func newPolicyCheck(env Environment) *cobra.Command {
 		Short: "Check that a policy can be read, and say what in it may not be meant",
 		Long: `Check reads a policy (assay.yaml), what it extends, and the assay.lock beside it, and says what is wrong, with line
 and column. It warns of waivers that have ended or soon will, and of levels that let through what others
-would stop. It sends nothing.
+would stop. Without an assay.yaml it reads assay.lock alone. It sends nothing.
 
 Exit codes: 0 it is in order, warnings or not, 2 it is not.`,
 		Example: `  assay policy check
@@ -62,6 +62,9 @@ Exit codes: 0 it is in order, warnings or not, 2 it is not.`,
 				file = args[0]
 			}
 			s := &session{env: env, flags: &common{}}
+			if len(args) == 0 && !exists(env, file) && exists(env, policy.LockFile) {
+				file = policy.LockFile // pins count without a policy
+			}
 			var p *policy.Policy
 			if filepath.Base(file) != policy.LockFile {
 				var err error

@@ -22,6 +22,9 @@ func TestPolicyCheck(t *testing.T) {
 		}
 	}
 	check(2, "reading the policy:")
+	w.write("assay.lock", []byte("version: 1\npackages: {}\n"))
+	check(0, "assay.lock is in order: 0 packages\n")
+	check(2, "reading the policy:", "assay.yaml")
 	w.write("assay.yaml", []byte("version: 1\nextends: base/assay.yaml\nrules: [{id: own, when: 'direct', then: note}]\n"))
 	check(2, "assay.yaml:2: extending base/assay.yaml:")
 	w.write("base/assay.yaml", []byte("version: 1\ncritical:\n- packages: [react]\n  requires: provenance\n"))
