@@ -226,6 +226,26 @@ func ciWorld(t *testing.T) *world {
 	return w
 }
 
+// moveTo moves the project into a directory, as in a repository of several, with the same two states.
+func (w *world) moveTo(dir string) {
+	w.t.Helper()
+	bad := w.git("show", "topic:package-lock.json")
+	w.git("checkout", "-q", "main")
+	for _, name := range []string{"package-lock.json", "package.json", ".npmrc"} {
+		data, err := os.ReadFile(filepath.Join(w.project, name))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.write(dir+"/"+name, data)
+		w.git("rm", "-q", name)
+	}
+	w.commit("moved")
+	w.git("update-ref", "refs/remotes/origin/main", "HEAD")
+	w.git("checkout", "-q", "-b", "moved")
+	w.write(dir+"/package-lock.json", []byte(bad))
+	w.commit("second")
+}
+
 // knows reports whether a form of reports can be chosen.
 func (w *world) knows(form string) bool {
 	return w.run("audit", "--format", form, "nowhere").code == 2 && !strings.Contains(w.run("audit", "--format", form, "nowhere").stderr, "unknown format")
@@ -282,6 +302,18 @@ func TestAction(t *testing.T) {
 		code, output, got := w.uses(map[string]string{"args": root, "path": ".\npackage-lock.json\n\n", "version": cli.Version()}, nil)
 		if code != 0 || got["exit-code"] != "0" {
 			t.Errorf("exit %d, %v\n%s", code, got, output)
+		}
+	})
+	t.Run("a project in a directory", func(t *testing.T) {
+		w := ciWorld(t)
+		w.moveTo("the app")
+		// Both paths are of one project, and a file's name is looked for from where the action stands.
+		code, output, got := w.uses(map[string]string{"args": root, "path": "the app\nthe app/package-lock.json"}, pull)
+		if code != 1 || strings.Contains(output, "assay: error") {
+			t.Errorf("exit %d, %v\n%s", code, got, output)
+		}
+		if data, err := os.ReadFile(got["diff"]); err != nil || strings.Count(string(data), "| **DENY** | `left` | `1.0.0` | `1.0.1` |") != 1 || !strings.Contains(got["summary"], "`1.0.0` | `1.0.1`") {
+			t.Errorf("the diff: %v\n%s\nthe summary:\n%s", err, data, got["summary"])
 		}
 	})
 	t.Run("an input is no command", func(t *testing.T) {
@@ -435,6 +467,14 @@ func TestGitLabTemplate(t *testing.T) {
 			t.Errorf("the artifact %s: %v\n%.500s", name, err, data)
 		}
 	}
+	in := ciWorld(t)
+	in.moveTo("app")
+	base, w.project, w.server = in.git("rev-parse", "main"), in.project, in.server
+	code, output = run(w.bin(), map[string]string{"CI_MERGE_REQUEST_IID": "7", "CI_MERGE_REQUEST_DIFF_BASE_SHA": base, "ASSAY_PATH": "app"})
+	if data, err := os.ReadFile(filepath.Join(w.project, job.Artifacts.Paths[1])); code != 1 || err != nil || !strings.Contains(string(data), "`1.0.0` | `1.0.1`") {
+		t.Errorf("a project in a directory: exit %d\n%s%s", code, output, data)
+	}
+	w = ciWorld(t)
 	w.git("checkout", "-q", "main")
 	if code, output := run(w.bin(), nil); code != 0 {
 		t.Errorf("on the default branch: exit %d\n%s", code, output)
