@@ -25,6 +25,7 @@ type entry struct {
 	verdict  verify.Verdict
 	issues   []issue
 	unbound  bool
+	odd      string // reason of release-ref where releases are not usually built from such a ref; else ""
 	// publisher is nil where none is verified.
 	publisher *publisher.Publisher
 }
@@ -67,6 +68,11 @@ func packageEntry(p *Package) *entry {
 	}
 	if p.Publisher != nil {
 		e.built = builtFrom(p.Publisher)
+	}
+	for _, c := range p.Checks {
+		if c.ID == "release-ref" && oddRefs[c.Reason] {
+			e.odd = c.Reason
+		}
 	}
 	e.issues = issues(p.Checks, p.Findings, e)
 	return e
@@ -209,6 +215,29 @@ func (e *entry) bad() []*issue {
 		}
 	}
 	return out
+}
+
+// A saying is what one issue says, or several that say the same.
+type saying struct {
+	*issue        // the first of them
+	at     int    // where it is among the issues
+	names  string // of all of them: "workflow-identity, source-repository"
+}
+
+// sayings puts issues together that have the same words and values.
+func sayings(issues []*issue) []saying {
+	var list []saying
+	for i, x := range issues {
+		j := slices.IndexFunc(list, func(s saying) bool {
+			return s.message == x.message && s.expected == x.expected && s.actual == x.actual
+		})
+		if j < 0 {
+			list = append(list, saying{x, i, x.what})
+		} else if !slices.Contains(strings.Split(list[j].names, ", "), x.what) {
+			list[j].names += ", " + x.what
+		}
+	}
+	return list
 }
 
 // trouble is equal for entries that need the same words, values aside.

@@ -48,9 +48,11 @@ func WriteGitHub(w io.Writer, r *Report, o TextOptions) error {
 			var labels, lines []string
 			for _, i := range bad {
 				labels = append(labels, i.label())
-				lines = append(lines, i.message)
-				if i.expected != "" || i.actual != "" {
-					lines = append(lines, "expected "+orNothing(i.expected), "actual "+orNothing(i.actual))
+			}
+			for _, s := range sayings(bad) {
+				lines = append(lines, s.names+": "+s.message)
+				if s.expected != "" || s.actual != "" {
+					lines = append(lines, "expected "+orNothing(s.expected), "actual "+orNothing(s.actual))
 				}
 			}
 			for _, more := range []struct{ name, text string }{{"why", e.why}, {"from", e.from}, {"built from", e.built}} {

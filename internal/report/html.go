@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"assay/internal/policy"
 	"assay/internal/publisher"
@@ -99,6 +100,7 @@ type page struct {
 	Trees         []*branch
 	TreeCut       string
 	Profiles      []*profile
+	Made          []fact // by what and when, as far as that is given
 	Trust         []fact
 	Total         int
 	TotalText     string
@@ -276,9 +278,22 @@ func (h *pageMaker) page() *page {
 	h.trees(p)
 	p.Profiles = h.common()
 	t := &r.Trust
+	if h.o.Version != "" {
+		p.Made = append(p.Made, fact{"made by", anchor{Text: "Assay " + EscapeASCII(h.o.Version)}})
+	}
+	d := &h.o.Documents
+	if !d.Time.IsZero() {
+		p.Made = append(p.Made, fact{"made", anchor{Text: moment(d.Time)}})
+	}
+	if !d.EvidenceAt.IsZero() {
+		p.Made = append(p.Made, fact{"evidence of", anchor{Text: moment(d.EvidenceAt) + ", an archive, sha512 " + EscapeASCII(d.EvidenceSHA512)}})
+	}
 	p.Trust = []fact{{"trusted root", anchor{Text: origin(t.Root, t.RootSHA256)}}, {"registry keys", anchor{Text: origin(t.Keys, t.KeysSHA256)}}}
 	return p
 }
+
+// moment writes a time for people: "2026-03-01 12:00:00 UTC".
+func moment(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 
 // origin says where something trusted came from, with its digest.
 func origin(from, sha256 string) string {
@@ -313,15 +328,19 @@ func (h *pageMaker) tallies(p *page) {
 	if len(h.others) > 0 {
 		p.Verdicts = append(p.Verdicts, choice{"other", verdictBadges[""].Word})
 	}
-	decided := Summary{}
-	for _, e := range slices.Concat(h.packages, h.others) {
-		decided.decide(e.decision)
+	elsewhere := Summary{}
+	for _, e := range h.others {
+		elsewhere.decide(e.decision)
 	}
 	for _, d := range []struct {
-		level string
-		n     int
-	}{{"deny", decided.Deny}, {"error", decided.Error}, {"warn", decided.Warn}, {"allow", decided.Allow}} {
-		p.Decisions = append(p.Decisions, tally{badge: levelBadges[d.level], Count: count(d.n), None: d.n == 0})
+		level     string
+		n, others int
+	}{{"deny", s.Deny, elsewhere.Deny}, {"error", s.Error, elsewhere.Error}, {"warn", s.Warn, elsewhere.Warn}, {"allow", s.Allow, elsewhere.Allow}} {
+		row := tally{badge: levelBadges[d.level], Count: count(d.n), None: d.n+d.others == 0}
+		if d.others > 0 {
+			row.Means = "and " + count(d.others) + " from no registry"
+		}
+		p.Decisions = append(p.Decisions, row)
 		p.DecisionNames = append(p.DecisionNames, choice{d.level, levelBadges[d.level].Word})
 	}
 }
@@ -400,11 +419,13 @@ func (h *pageMaker) troubles(entries []*entry) []block {
 				b.Title += ", "
 			}
 			b.Title += x.label()
+		}
+		for _, s := range sayings(bad) {
 			switch {
 			case len(bad) > 1:
-				b.Messages = append(b.Messages, x.what+": "+x.message)
-			case x.message != "":
-				b.Messages = append(b.Messages, x.message)
+				b.Messages = append(b.Messages, s.names+": "+s.message)
+			case s.message != "":
+				b.Messages = append(b.Messages, s.message)
 			}
 		}
 		for _, s := range steps(bad) {

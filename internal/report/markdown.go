@@ -112,10 +112,10 @@ func (m *markdown) denied(title string, entries []*entry) {
 		e := group[0]
 		bad := e.bad()
 		lines := []string{"**" + code(e.spec) + "** " + labels(bad)}
-		for _, i := range bad {
+		for _, i := range sayings(bad) {
 			text := prose(i.message)
 			if len(bad) > 1 {
-				text = code(i.what) + ": " + text
+				text = code(i.names) + ": " + text
 			}
 			lines = append(lines, text)
 			if i.expected != "" || i.actual != "" {

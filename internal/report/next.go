@@ -55,7 +55,7 @@ var advice = map[string]string{
 var checkAdvice = map[string]string{
 	"lockfile-integrity": "See who changed the lockfile entry:\ngit log -p -- {lockfile}",
 	"tarball-integrity":  "Do not install it. Fetch it again from another network: if the bytes still differ, tell the registry.",
-	"installed-files":    "Delete the directory and install the package again. If it changes again, find out which script does it.",
+	"installed-files":    "Delete what lies there, a directory or an archive in yarn's cache, and install the package again. If it changes again, find out which script does it.",
 	"registry-signature": "Do not install it. Ask again from another network: if it still fails, tell the registry.",
 	"evidence-complete":  "Do not install it before you know why. See what is served:\nassay verify {pkg}",
 	"manifest":           "Do not install it: what you would run is not what the registry shows. Look into it:\nnpm pack {pkg}",

@@ -25,6 +25,11 @@ type DocumentOptions struct {
 	// that can be made again byte for byte it is SOURCE_DATE_EPOCH, where that is set, and else zero.
 	Time time.Time
 
+	// EvidenceAt is when the evidence archive was made that answered in place of registries, as it says, and
+	// EvidenceSHA512 the hex digest of its bytes; zero and "" where registries were asked.
+	EvidenceAt     time.Time
+	EvidenceSHA512 string
+
 	Verifier     string // VSA: URI of who verified; "" stands for assay itself, see [DefaultVerifier]
 	PolicyURI    string // VSA: URI of the policy; "" stands for assay's defaults, see [DefaultPolicy]
 	PolicySHA256 string // VSA: hex digest of the policy's bytes; "" leaves it out

@@ -52,6 +52,7 @@ func WriteText(w io.Writer, r *Report, o TextOptions) error {
 		return a.flush()
 	}
 	a.header()
+	a.cause(true)
 	a.denials("DENIED", denied, a.deny)
 	a.denials("FAILS, AND THE POLICY LETS IT THROUGH", denied, a.tolerated)
 	a.undecided()
@@ -78,7 +79,12 @@ func (a *auditText) denials(title string, s style, entries []*entry) {
 	}
 	a.heading(s, title, ": "+things(entries))
 	for _, group := range alike(entries, (*entry).trouble) {
+		fold := a.folds(group)
 		for i, e := range group {
+			if fold && i == 1 {
+				a.names(6, group[1:])
+				break
+			}
 			compact := len(group) > compactAbove && i > 0 && !a.o.Verbose
 			if !compact || i == 1 {
 				a.blank()
@@ -89,6 +95,37 @@ func (a *auditText) denials(title string, s style, entries []*entry) {
 			}
 		}
 	}
+}
+
+// codeStripped is the code of the note that nothing of a registry has a signature.
+const codeStripped = "signatures-stripped"
+
+// cause prints what explains many denials at once, before them.
+func (a *auditText) cause(apart bool) {
+	for _, n := range a.r.Notes {
+		if n.Code != codeStripped {
+			continue
+		}
+		if apart {
+			a.blank()
+		}
+		a.line(0, 2, st(bold, Escape(n.Code)), t(": "+Escape(n.Message)))
+	}
+}
+
+// folds reports whether entries with the same trouble have the cause that stands before all, so that their names will do.
+func (a *auditText) folds(group []*entry) bool {
+	if len(group) <= compactAbove || a.o.Verbose || !slices.ContainsFunc(a.r.Notes, func(n Note) bool { return n.Code == codeStripped }) {
+		return false
+	}
+	for _, e := range group {
+		for _, i := range e.bad() {
+			if i.reason != "signature-missing" {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // denial prints one entry. What it has in common with like, the first of its group, stands there.
@@ -110,12 +147,12 @@ func (a *auditText) denial(e, like *entry, compact bool) {
 		head = append(head, st(dim, " in "+e.place))
 	}
 	a.line(2, 6, head...)
-	for i, b := range bad {
+	for _, s := range sayings(bad) {
 		if first {
-			a.sentence(b, len(bad) > 1)
+			a.sentence(s, len(bad) > 1)
 		}
-		if first || b.expected != told[i].expected || b.actual != told[i].actual {
-			a.values(6, b)
+		if first || s.expected != told[s.at].expected || s.actual != told[s.at].actual {
+			a.values(6, s.issue)
 		}
 	}
 	if compact {
@@ -135,13 +172,13 @@ func (a *auditText) denial(e, like *entry, compact bool) {
 	}
 }
 
-// sentence prints what an issue means, under the line that names it.
-func (a *auditText) sentence(i *issue, named bool) {
+// sentence prints what issues mean, under the line that names them.
+func (a *auditText) sentence(s saying, named bool) {
 	switch {
 	case named:
-		a.line(6, 8, t(i.what+": "+i.message))
-	case i.message != "":
-		a.line(6, 6, t(i.message))
+		a.line(6, 8, t(s.names+": "+s.message))
+	case s.message != "":
+		a.line(6, 6, t(s.message))
 	}
 }
 
@@ -273,7 +310,7 @@ func (a *auditText) warnings() {
 
 // notes prints what concerns the run itself.
 func (a *auditText) notes() {
-	list := a.aboutRun()
+	list := slices.DeleteFunc(a.aboutRun(), func(n aside) bool { return n.code == codeStripped }) // it stands before all
 	if len(list) == 0 {
 		return
 	}
@@ -307,9 +344,18 @@ func (a *auditText) closing() {
 // quiet prints one line for each entry that is denied and one for each reason why others could not be
 // told.
 func (a *auditText) quiet() {
-	for _, e := range a.deny {
-		like := *e // as if all had been said: one line each
-		a.denial(e, &like, true)
+	a.cause(false)
+	for _, g := range alike(a.deny, (*entry).trouble) {
+		if a.folds(g) {
+			i := g[0].bad()[0]
+			a.groupHead(g, i.word, i)
+			a.names(6, g)
+			continue
+		}
+		for _, e := range g {
+			like := *e // as if all had been said: one line each
+			a.denial(e, &like, true)
+		}
 	}
 	undecided := slices.DeleteFunc(slices.Clone(a.unknown), func(e *entry) bool { return e.decision != policy.Decision(policy.Error) })
 	for _, g := range alike(undecided, (*entry).question) {

@@ -294,6 +294,9 @@ func (t *treeText) label(n *Node, e *entry, by *Edge, first bool) []span {
 		if first && e.publisher != nil {
 			out = append(out, span{", built from " + shortSource(e.publisher), plain})
 		}
+		if first && e.odd != "" {
+			out = append(out, span{", ", plain}, st(caution, oddWords[e.odd]))
+		}
 	}
 	if by != nil && by.Kind != "prod" && by.Kind != "workspace" {
 		out = append(out, st(dim, " ("+edgeKind(by.Kind)+")"))
@@ -424,6 +427,9 @@ func (t *treeText) unplaced() {
 		text := append([]span{st(bold, e.spec), {" ", plain}}, t.status(e)...)
 		if e.publisher != nil {
 			text = append(text, span{", built from " + shortSource(e.publisher), plain})
+		}
+		if e.odd != "" {
+			text = append(text, span{", ", plain}, st(caution, oddWords[e.odd]))
 		}
 		t.draw(nil, text)
 	}

@@ -194,6 +194,12 @@ func (s *source) by(all bool) string {
 // oddRefs are the reasons of release-ref that a reader should look into.
 var oddRefs = map[string]bool{"pull-request": true, "comment-event": true, "snapshot-branch": true, "odd-ref": true}
 
+// oddWords say for a line of the tree what each of them means.
+var oddWords = map[string]string{
+	"pull-request": "look: from a pull request", "comment-event": "look: by the event of a comment",
+	"snapshot-branch": "look: from a branch unlike those of releases", "odd-ref": "look: from neither a branch nor a tag",
+}
+
 // oddlyBuilt lists packages that were built from what releases are not usually built from, with the row that says
 // so. A stolen or misused workflow usually shows there.
 func (a *auditText) oddlyBuilt() (list []*Package, reason map[*Package]verify.Result) {

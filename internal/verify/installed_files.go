@@ -3,7 +3,6 @@ package verify
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"path"
@@ -284,6 +283,7 @@ func sameFile(want, got evidence.File) bool {
 		got.Size == want.Size-1 && want.Shebang != none && got.SHA256 == want.Shebang
 }
 
+// digestText is a file's size and, where it was read, its digest: one of another size than expected is not.
 func digestText(f evidence.File) string {
 	var none [len(f.SHA256)]byte
 	switch {
@@ -292,7 +292,7 @@ func digestText(f evidence.File) string {
 	case f.SHA256 == none:
 		return fmt.Sprintf("%d bytes", f.Size)
 	}
-	return hex.EncodeToString(f.SHA256[:])
+	return fmt.Sprintf("%d bytes, sha256 %x", f.Size, f.SHA256)
 }
 
 // installerFiles are what yarn puts beside the files of a package: the mark of one that it took out of its zip file
