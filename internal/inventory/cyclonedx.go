@@ -280,6 +280,8 @@ func (e *sbomEntry) property(name, value string) {
 		if yes && e.local == "" {
 			e.local = SourceLink
 		}
+	case "assay:source":
+		e.workspace = value == SourceWorkspace
 	case "ResolvedUrl", "syft:metadata:resolved":
 		e.reference("distribution", value, nil)
 	case "syft:metadata:integrity":

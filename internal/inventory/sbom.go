@@ -25,6 +25,7 @@ type sbomEntry struct {
 	flags         flags  // isDev, isOptional, isExtraneous, isBundled
 	sri           string // integrity as npm writes it, "" if none is told
 	otherHashes   bool   // ownHashes are of something else than the tarball
+	workspace     bool   // assay marked it as a workspace, in a document of its own; counts only for what has no package URL
 	local         string // what it is marked as, where it is part of the project: SourceWorkspace or SourceLink
 }
 
@@ -162,6 +163,9 @@ func (b *sbom) add(i int32, e *sbomEntry) error {
 // classify tells what an entry is, and completes its node.
 func (b *sbom) classify(n *node, e *sbomEntry) verdict {
 	if !isNPM(e.purl) {
+		if e.workspace && e.purl == "" && e.address == "" && len(e.hashes)+len(e.ownHashes) == 0 && e.sri == "" {
+			return verdict{other: SourceWorkspace}
+		}
 		n.resolved = e.address
 		return verdict{other: SourceForeign, spec: e.purl}
 	}
