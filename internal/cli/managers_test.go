@@ -293,3 +293,57 @@ func TestWorkspaceWithLinks(t *testing.T) {
 		t.Errorf("with a package of its own: exit %d: %s", r.code, r.stderr)
 	}
 }
+
+// TestSigningFlagsWithoutSign: what says how to sign is no use where nothing is signed.
+func TestSigningFlagsWithoutSign(t *testing.T) {
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}}))
+	for _, flag := range []string{"--allow-private", "--signing-config=signing.json", "--tsa-url=https://tsa.example"} {
+		name, _, _ := strings.Cut(flag, "=")
+		if r := w.audit(flag); r.code != 2 || !strings.Contains(r.stderr, name+" is about --sign") {
+			t.Errorf("%s: exit %d: %s", flag, r.code, r.stderr)
+		}
+	}
+	if r := w.audit(); r.code != 0 {
+		t.Errorf("exit %d: %s", r.code, r.stderr)
+	}
+}
+
+// TestStrippedQuietly: with -q the cause of a hundred denials is told, and first.
+func TestStrippedQuietly(t *testing.T) {
+	w := newWorld(t)
+	var packages []*lab.Published
+	for i := range 12 {
+		packages = append(packages, w.publish(lab.Release{Package: lab.Package{Name: fmt.Sprintf("pkg-%d", i)}}))
+	}
+	w.lock(packages...)
+	w.server.Misbehave(lab.Match{Endpoint: lab.EndpointVersion}, lab.StripDist("signatures", "attestations"), 0)
+	r := w.run("audit", "-q", "--trusted-root", "trusted_root.json")
+	if r.code != 1 || !strings.HasPrefix(r.stdout, "signatures-stripped: ") || strings.Count(r.stdout, "registry-signature") != 1 {
+		t.Errorf("exit %d\n%s%s", r.code, r.stdout, r.stderr)
+	}
+}
+
+// TestPageOfArchive: the page tells of which archive it is, and the same each time.
+func TestPageOfArchive(t *testing.T) {
+	w := newWorld(t)
+	w.lock(w.publish(lab.Release{Package: lab.Package{Name: "left"}}))
+	w.write("keys.json", w.RegistryKeys())
+	if r := w.run("evidence", "export", "-o", "e.tar.gz", "--trusted-root", "trusted_root.json", "--registry-keys", "keys.json"); r.code != 0 {
+		t.Fatalf("exit %d: %s", r.code, r.stderr)
+	}
+	page := func() string {
+		r := w.run("audit", "--format", "html", "--evidence", "e.tar.gz", "--trusted-root", "trusted_root.json", "--registry-keys", "keys.json")
+		if r.code != 0 {
+			t.Fatalf("exit %d: %s", r.code, r.stderr)
+		}
+		return r.stdout
+	}
+	first := page()
+	if !strings.Contains(first, "<dt>made by</dt><dd>Assay ") || !strings.Contains(first, "<dt>evidence of</dt><dd>") || strings.Contains(first, "<dt>made</dt>") {
+		t.Errorf("%s", first[strings.Index(first, "<footer>"):])
+	}
+	if page() != first {
+		t.Error("the same archive gives another page")
+	}
+}

@@ -21,9 +21,14 @@ import (
 type summaryFlags struct {
 	sign  bool
 	where signing // only its addresses
+	named *pflag.FlagSet
 }
 
+// signingFlags say something of how --sign signs, and nothing without it.
+var signingFlags = []string{"signing-config", "fulcio-url", "rekor-url", "rekor-version", "tsa-url", "allow-private"}
+
 func (f *summaryFlags) add(fl *pflag.FlagSet) {
+	f.named = fl
 	fl.BoolVar(&f.sign, "sign", false, "sign verification summaries (--format vsa, --report vsa=FILE) with this CI job's identity, if it has one")
 	fl.StringVar(&f.where.config, "signing-config", "", "with --sign, `FILE` that says where to sign (signing_config.v0.2.json; default: Sigstore's public instance)")
 	fl.StringVar(&f.where.fulcio, "fulcio-url", "", "with --sign, certificate authority's `URL`")
@@ -38,6 +43,13 @@ func (f *summaryFlags) add(fl *pflag.FlagSet) {
 
 // check refuses to sign what nobody asked for.
 func (f *summaryFlags) check(c *common) error {
+	if !f.sign && f.named != nil {
+		for _, name := range signingFlags {
+			if f.named.Changed(name) {
+				return usagef("for example --sign --report vsa=FILE", "--%s is about --sign, and nothing is signed", name)
+			}
+		}
+	}
 	if !f.sign || c.format == "vsa" {
 		return nil
 	}
@@ -58,6 +70,9 @@ func (s *session) documents() (report.DocumentOptions, error) {
 			return d, usagef("it is a number of seconds since 1970 (reproducible-builds.org/specs/source-date-epoch)", "SOURCE_DATE_EPOCH is %q", epoch)
 		}
 		d.Time = time.Unix(seconds, 0).UTC()
+	}
+	if s.replay != nil {
+		d.EvidenceAt, d.EvidenceSHA512 = s.replay.archive.At(), hex.EncodeToString(s.replay.archive.Digest())
 	}
 	if s.policyData != nil {
 		sum := sha256.Sum256(s.policyData)

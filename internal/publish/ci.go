@@ -121,6 +121,10 @@ const (
     contents: read
     id-token: write
 A workflow that is called by another one (workflow_call) needs the permission in the calling job too; pull requests from forks never have it.`
+	hintGitLabSigstore = `let the job have the token; in .gitlab-ci.yml, in the job:
+  id_tokens:
+    SIGSTORE_ID_TOKEN:
+      aud: sigstore`
 	hintGitLabToken = `let the job have the tokens; in .gitlab-ci.yml, in the job:
   id_tokens:
     SIGSTORE_ID_TOKEN:

@@ -95,7 +95,7 @@ func newQueue(n int) <-chan int {
 
 // identified gets a certificate of this job's identity, and the identity: the URI of the workflow that it names.
 func (j *Job) identified(ctx context.Context) (*signer, string, error) {
-	token, err := j.c.sigstoreToken(ctx, j.o.CI, j.o.Registry, j.o.Now())
+	token, err := j.c.sigstoreToken(ctx, j.o.CI, "", j.o.Now())
 	if err != nil {
 		return nil, "", err
 	}

@@ -166,7 +166,8 @@ const (
 	variableNPM      = "NPM_ID_TOKEN"
 )
 
-// sigstoreToken gets the token that Fulcio takes, and compares it with the environment.
+// sigstoreToken gets the token that Fulcio takes, and compares it with the environment. registry is where something is
+// to be published, "" for nowhere.
 func (c *client) sigstoreToken(ctx context.Context, ci *CI, registry string, now time.Time) (*IDToken, error) {
 	t, err := c.token(ctx, ci, variableSigstore, AudienceSigstore, now)
 	if err != nil {
@@ -177,7 +178,11 @@ func (c *client) sigstoreToken(ctx context.Context, ci *CI, registry string, now
 			"the job may not have an identity token: ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not set")
 	}
 	if t == nil {
-		return nil, setup("id-token-permission", fmt.Sprintf(hintGitLabToken, hostname(registry)), "the job has no identity token: SIGSTORE_ID_TOKEN is not set")
+		hint := hintGitLabSigstore
+		if registry != "" {
+			hint = fmt.Sprintf(hintGitLabToken, hostname(registry))
+		}
+		return nil, setup("id-token-permission", hint, "the job has no identity token: SIGSTORE_ID_TOKEN is not set")
 	}
 	return t, ci.agree(t)
 }
