@@ -240,6 +240,23 @@ func sayings(issues []*issue) []saying {
 	return list
 }
 
+// besides returns the issues that are not among the bad ones.
+func (e *entry) besides() []*issue {
+	bad := e.bad()
+	var out []*issue
+	for i := range e.issues {
+		if x := &e.issues[i]; !slices.Contains(bad, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// says reports whether two issues are the same words about the same rule or check.
+func (i *issue) says(o *issue) bool {
+	return i.word == o.word && i.what == o.what && i.reason == o.reason && i.rule == o.rule && i.message == o.message
+}
+
 // trouble is equal for entries that need the same words, values aside.
 func (e *entry) trouble() string {
 	var b strings.Builder

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"cmp"
 	"io"
+	"slices"
 	"strings"
+
+	"assay/internal/policy"
 )
 
 // What GitHub takes: a comment has at most 65,536 characters, a step's summary 1 MiB.
@@ -122,13 +125,24 @@ func (m *markdown) denied(title string, entries []*entry) {
 				lines = append(lines, "expected "+code(orNothing(i.expected)), "actual "+code(orNothing(i.actual)))
 			}
 		}
+		for _, x := range e.besides() {
+			if x.level != policy.Note {
+				lines = append(lines, labels([]*issue{x})+": "+prose(x.message))
+			}
+		}
 		lines = append(lines, m.where(e)...)
 		lines = append(lines, m.next(steps(bad))...)
 		item := "- " + strings.Join(lines, "<br>\n  ") + "\n"
 		if len(group) > 1 {
 			var rest []string
 			for _, x := range group[1:] {
-				rest = append(rest, code(x.spec)+in(x))
+				row := code(x.spec) + in(x)
+				for _, more := range x.besides() {
+					if more.level != policy.Note && !slices.ContainsFunc(e.issues, func(i issue) bool { return i.says(more) }) {
+						row += "<br>" + labels([]*issue{more}) + ": " + prose(more.message)
+					}
+				}
+				rest = append(rest, row)
 			}
 			item += folded("The same holds for "+plural(len(group)-1, "more package", "more packages"), rest, "  ")
 		}
@@ -384,8 +398,8 @@ func prose(s string) string {
 		if start >= end {
 			start, end = 0, len(w)
 		}
-		if quoted := w[start:end]; len(quoted) > 2 && quoted[0] == '`' && quoted[len(quoted)-1] == '`' {
-			words[i] = w[:start] + code(quoted[1:len(quoted)-1]) + w[end:]
+		if q := w[start:end]; len(q) > 2 && q[0] == '`' && q[len(q)-1] == '`' {
+			words[i] = w[:start] + code(q[1:len(q)-1]) + w[end:]
 			continue
 		}
 		if w != "" {

@@ -155,13 +155,14 @@ func (a *auditText) denial(e, like *entry, compact bool) {
 			a.values(6, s.issue)
 		}
 	}
-	if compact {
-		return
-	}
-	for _, x := range e.issues {
-		if first && !slices.ContainsFunc(bad, func(b *issue) bool { return *b == x }) && (x.level != policy.Note || a.o.Verbose) {
+	for _, x := range e.besides() {
+		// Of the others only what the first has not got, so that none of it hides behind "the same".
+		if (first || !slices.ContainsFunc(like.issues, func(i issue) bool { return i.says(x) })) && (x.level != policy.Note || a.o.Verbose) {
 			a.line(6, 8, st(styleOf(x.word), x.word), t(" "+x.label()+": "+x.message))
 		}
+	}
+	if compact {
+		return
 	}
 	a.field(6, "in", e.place)
 	a.field(6, "why", e.why)

@@ -459,3 +459,30 @@ func TestTextNamesWithoutPublisher(t *testing.T) {
 		}
 	}
 }
+
+// What only one of several packages with the same trouble is told of is not left out under "the same holds".
+func TestTextSameTrouble(t *testing.T) {
+	young := policy.Finding{Rule: "min-age", Level: policy.Deny, Message: "it is 3h old"}
+	script := policy.Finding{Rule: "manifest-change", Level: policy.Warn, Message: "new postinstall script"}
+	signed := policy.Finding{Rule: "signed", Level: policy.Warn, Message: "nobody attests it"}
+	for _, n := range []int{2, 9} {
+		r := &Report{}
+		for i := range n {
+			p := pkg(fmt.Sprintf("p%d@1.0.0", i), verify.Signed, policy.Deny)
+			p.Findings = []policy.Finding{young, signed}
+			if i == n-1 {
+				p.Findings = append(p.Findings, script)
+			}
+			r.Packages = append(r.Packages, p)
+		}
+		for name, write := range map[string]func(io.Writer, *Report, TextOptions) error{"text": WriteText, "markdown": WriteMarkdown} {
+			var b bytes.Buffer
+			if err := write(&b, r, TextOptions{Width: 100}); err != nil {
+				t.Fatal(err)
+			}
+			if got := b.String(); strings.Count(got, "new postinstall script") != 1 || strings.Count(got, "nobody attests it") > 2 || !strings.Contains(got, "The same holds") {
+				t.Errorf("%d packages, %s:\n%s", n, name, got)
+			}
+		}
+	}
+}
