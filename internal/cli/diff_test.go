@@ -117,7 +117,7 @@ func TestDiff(t *testing.T) {
 		t.Errorf("exit %d, or what is denied does not come first", text.code)
 	}
 	md := w.run("diff", "main", "--trusted-root", "trusted_root.json", "--format", "markdown", "--report", "json=diff.json", "-q")
-	for _, want := range []string{"## Assay: 1 change is denied", "| **DENY** | `left` | `1.0.0` | `1.0.1` | provenance → signed |", "claimed by the registry: npm account: alice `→` mallory", "new: new postinstall script"} {
+	for _, want := range []string{"## Assay: 1 change is denied", "| **DENY** | `left` | `1.0.0` | `1.0.1` | provenance → signed |", "claimed by the registry: npm account: alice → mallory", "new: new postinstall script"} {
 		if !strings.Contains(md.stdout, want) {
 			t.Errorf("the Markdown lacks %q:\n%s", want, md.stdout)
 		}

@@ -278,6 +278,10 @@ func TestProseQuotes(t *testing.T) {
 	for in, want := range map[string]string{
 		"correct `repository` in package.json.": "correct `repository` in `package.json`.",
 		"(`a-b`), `c`":                          "(`a-b`), `c`",
+		"run `assay pin`; then (`a b.c`).":      "run `assay pin`; then (`a b.c`).",
+		"`a `b c`":                              "`\\u{60}a` `b c`",
+		"`a b":                                  "`\\u{60}a` b",
+		"3h old at 01:40 UTC, 5 → 30d.":         "3h old at 01:40 UTC, 5 → 30d.",
 		"`` ` a`b `a`b`":                        "`\\u{60}\\u{60}` `\\u{60}` `a\\u{60}b` `a\\u{60}b`",
 	} {
 		if got := prose(in); got != want {
@@ -291,6 +295,7 @@ func TestPlainWord(t *testing.T) {
 		"word": true, "Word.": true, "(word),": true, "don't": true, "one-sided": true, "1,204": true, "12": true, "sha512": true, `"word"`: true, "word?": true,
 		"a.b": false, "@a": false, "#1": false, "12.": false, "12,": true, "1)": false, "(12": false, "a/b": false, "a--b": false, "-a": false, "a-": false, "deadbeef": false, "0x1": false, "é": false,
 		"<b>": false, "a:b": false, "": false, "'": false, "_a_": false, "a1b2c3d": false, strings.Repeat("a", 41): false, "1234567": true,
+		"→": true, "01:40": true, "24h": true, "(3d);": true, "1:40": false, "01:40:": false, "12345d": false, "1a": false, "→x": false,
 	} {
 		if got := plainWord(w); got != want {
 			t.Errorf("plainWord(%q) = %t", w, got)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"io"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -387,7 +388,7 @@ var codeSigns = strings.NewReplacer("`", `\u{60}`, "|", `\u{7c}`, "\n", `\u{a}`,
 // prose is escaped text in sentences. Words stay as they are where Markdown and GitHub can see nothing but words in
 // them; everything else stands as code.
 func prose(s string) string {
-	words := strings.Split(s, " ")
+	words := commands(strings.Split(s, " "))
 	for i, w := range words {
 		if plainWord(w) {
 			continue
@@ -409,9 +410,33 @@ func prose(s string) string {
 	return strings.Join(words, " ")
 }
 
+// commands makes one word of the words of a command in backquotes, such as `assay pin`.
+func commands(words []string) []string {
+	for i := 0; i < len(words); i++ {
+		if w := strings.TrimLeft(words[i], `("'`); !strings.HasPrefix(w, "`") || strings.Count(w, "`") != 1 {
+			continue
+		}
+		for j := i + 1; j < min(i+6, len(words)); j++ {
+			if strings.Contains(words[j], "`") {
+				if w := strings.TrimRight(words[j], `)"',;.:?`); strings.HasSuffix(w, "`") && strings.Count(w, "`") == 1 {
+					words = slices.Replace(words, i, j+1, strings.Join(words[i:j+1], " "))
+				}
+				break
+			}
+		}
+	}
+	return words
+}
+
+// figure matches what is as plain as a word: a time of day, a span of time, and the arrow between old and new.
+var figure = regexp.MustCompile(`^\(?(?:[0-9]{2}:[0-9]{2}|[0-9]{1,4}[hdm]|→)[),;.?]*$`)
+
 // plainWord reports whether a word is made of ASCII letters, or of digits, with ordinary punctuation around it and
-// at most a hyphen, a comma or an apostrophe inside. A word of the digits a to f could be a commit.
+// at most a hyphen, a comma or an apostrophe inside, or is a [figure]. A word of the digits a to f could be a commit.
 func plainWord(w string) bool {
+	if figure.MatchString(w) {
+		return true
+	}
 	whole := w
 	w = strings.TrimRight(strings.TrimLeft(w, `("'`), `)"',;.:?`)
 	if w == "" || len(w) > 40 {
