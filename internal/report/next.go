@@ -70,7 +70,7 @@ var ruleAdvice = map[string]string{
 	"identity-unchecked": "Look at who built it, then name the repository that you expect:\nassay verify {pkg} --repo OWNER/REPO",
 	"unsigned":           "Ask whoever runs the registry whether it can sign; or declare it in the policy (registries: signs).",
 	"source":             "Ask for it by version from a registry, or say in the policy what you accept (sources:).",
-	"drift":              "Find out whether the project has moved or changed how it publishes. If that is so, accept the new publisher:\nassay pin",
+	"drift":              "Find out whether the project has moved or changed how it publishes. If that is so, accept the new publisher:\nassay pin --update {name}",
 	"unpinned":           "Look at who built it. If that is the right one, accept it:\nassay pin",
 	"downgrade-line":     "Stay on the version before until the maintainers have said why this one was published without provenance.",
 	"downgrade-package":  "Look at who published it and why without provenance, as the maintainers may have said.",
@@ -111,7 +111,7 @@ func nextRule(f policy.Finding, place, spec, file string, attested bool) step {
 		return fillIn(text, spec, file)
 	}
 	if place != "" && (f.Level == policy.Deny || f.Level == policy.Error) {
-		return step{text: "Use a version that meets the rule, or change the rule at " + place + "."}
+		return step{text: "Use a version that meets the rule, accept this one with a waiver that ends (waivers:), or change the rule at " + place + "."}
 	}
 	return step{}
 }
@@ -129,13 +129,25 @@ func fillIn(text, spec, file string) step {
 		}
 		file = "the lockfile"
 	}
-	r := strings.NewReplacer("{pkg}", spec, "{lockfile}", file)
+	r := strings.NewReplacer("{pkg}", spec, "{name}", nameOf(spec), "{lockfile}", file)
 	return step{r.Replace(text), r.Replace(command)}
 }
 
 // forMany is the step for several packages, the first of which is spec.
 func (s step) forMany(spec string) step {
-	return step{strings.ReplaceAll(s.text, spec, "NAME@VERSION"), strings.ReplaceAll(s.command, spec, "NAME@VERSION")}
+	command := strings.ReplaceAll(s.command, spec, "NAME@VERSION")
+	if rest, ok := strings.CutSuffix(command, " --update "+nameOf(spec)); ok {
+		command = rest + " --update NAME ..."
+	}
+	return step{strings.ReplaceAll(s.text, spec, "NAME@VERSION"), command}
+}
+
+// nameOf is the NAME of NAME@VERSION.
+func nameOf(spec string) string {
+	if i := strings.LastIndexByte(spec, '@'); i > 0 {
+		return spec[:i]
+	}
+	return spec
 }
 
 // typed is the command with the flags that the run was given, so that it asks the same registry and trusts the

@@ -486,3 +486,17 @@ func TestTextSameTrouble(t *testing.T) {
 		}
 	}
 }
+
+// The advice about a publisher that changed accepts that one package, and no other along with it.
+func TestNextDrift(t *testing.T) {
+	drift := policy.Finding{Rule: "drift", Level: policy.Deny}
+	for spec, want := range map[string]string{"@acme/left@1.0.0": "assay pin --update @acme/left", "left@2.0.0": "assay pin --update left", "$(x)@1.0.0": "assay pin --update NAME"} {
+		s := nextRule(drift, "assay.lock:4", spec, "package-lock.json", true)
+		if s.command != want {
+			t.Errorf("%s: %q", spec, s.command)
+		}
+		if many := s.forMany(spec); many.command != "assay pin --update NAME ..." && want != "assay pin --update NAME" {
+			t.Errorf("%s and others: %q", spec, many.command)
+		}
+	}
+}
