@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -433,9 +434,41 @@ func describeArchive(b *strings.Builder, s *shown) {
 		line("audit", "%s; report of %s, sha256 %s", strings.Join(d.Subjects, ", "), size(d.ReportSize), d.ReportSHA256)
 	}
 	fmt.Fprintf(b, "\n%s\n", plural(len(s.Packages), "package"))
+	rows := make([][]string, len(s.Packages))
 	for i := range s.Packages {
 		p := &s.Packages[i]
-		fmt.Fprintf(b, "  %s  %s\n", report.Escape(p.Name+"@"+p.Version), report.Escape(strings.Join(piecesOf(p), ", ")))
+		rows[i] = []string{report.Escape(p.Name + "@" + p.Version)}
+		pieces := piecesOf(p)
+		for j, piece := range pieces {
+			if j < len(pieces)-1 {
+				piece += ","
+			}
+			rows[i] = append(rows[i], report.Escape(piece))
+		}
+	}
+	writeColumns(b, rows)
+}
+
+// writeColumns writes rows with their cells below one another. A cell wider than 50 columns pushes the rest of its row.
+func writeColumns(b *strings.Builder, rows [][]string) {
+	const most = 50
+	var widths []int
+	for _, row := range rows {
+		for j, cell := range row {
+			if j == len(widths) {
+				widths = append(widths, 0)
+			}
+			if n := utf8.RuneCountInString(cell); n <= most {
+				widths[j] = max(widths[j], n)
+			}
+		}
+	}
+	for _, row := range rows {
+		line := ""
+		for j, cell := range row {
+			line += fmt.Sprintf("  %-*s", widths[j], cell)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
 	}
 }
 

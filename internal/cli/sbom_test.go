@@ -244,6 +244,13 @@ func TestSummariesUnsigned(t *testing.T) {
 	audit("--sign", "--format", "vsa", "--allow-private").want(0, `"mediaType":"application/vnd.dev.sigstore.bundle.v0.3+json"`)
 	delete(p.env, "ACTIONS_ID_TOKEN_REQUEST_URL")
 	audit("--sign", "--format", "vsa").want(2, "id-token: write")
+	p.gitlab()
+	delete(p.env, "SIGSTORE_ID_TOKEN")
+	r := audit("--sign", "--format", "vsa")
+	r.want(2, "SIGSTORE_ID_TOKEN")
+	if strings.Contains(r.stderr, "NPM_ID_TOKEN") {
+		t.Errorf("a token is asked for that is not needed: %s", r.stderr)
+	}
 	p.github()
 	audit("--sign", "--format", "vsa", "--trusted-root", strangersRoot(p)).want(1, "a consumer would refuse this attestation")
 	p.sigstore.on("POST entries", 0, answer(503, "gone fishing"))

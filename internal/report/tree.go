@@ -180,7 +180,7 @@ func (t *treeText) project(p *Project) {
 		if e := t.entry(n); e != nil && root != 0 {
 			if !headed {
 				headed = true
-				t.heading(bold, "ASKED FOR BY NOTHING", "")
+				t.heading(bold, "ASKED FOR BY NOTHING", ": or only by what --omit or -w leaves out")
 				t.blank()
 			}
 			t.draw(nil, t.label(n, e, nil, true))
