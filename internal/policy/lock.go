@@ -133,9 +133,10 @@ func (r *reader) pins(n *yaml.Node, l *Lock) error {
 			return r.errorf(value, "expected release lines of %s here", key.Value)
 		}
 		var pins []Pin
+		lines := make(map[string]bool, 1)
 		for j := 0; j+1 < len(value.Content); j += 2 {
 			line, body := value.Content[j], value.Content[j+1]
-			if slices.ContainsFunc(pins, func(p Pin) bool { return p.Line == line.Value }) {
+			if lines[line.Value] {
 				return r.errorf(line, "release line %s of %s stands twice", line.Value, key.Value)
 			}
 			if !isLine(line.Value) {
@@ -145,6 +146,7 @@ func (r *reader) pins(n *yaml.Node, l *Lock) error {
 			if err != nil {
 				return err
 			}
+			lines[pin.Line] = true
 			pins = append(pins, pin)
 		}
 		slices.SortFunc(pins, func(a, b Pin) int { return compareLines(a.Line, b.Line) })

@@ -63,6 +63,9 @@ func Propose(old *Lock, found []Found, disputed map[string]bool) []Proposal {
 			p.Old = pin
 		}
 		p.compare(found)
+		if p.Old == nil && old != nil {
+			p.compareLines(old.Pins[at.name], found)
+		}
 		if p.Old == nil || !p.Old.equal(p.New) {
 			list = append(list, p)
 		}
@@ -80,6 +83,33 @@ func Propose(old *Lock, found []Found, disputed map[string]bool) []Proposal {
 		return cmp.Or(strings.Compare(a.Package, b.Package), compareLines(a.Line(), b.Line()))
 	})
 	return list
+}
+
+// compareLines holds a release line that is not pinned to what is of the package's other lines: one that is weaker
+// takes somebody to accept it.
+func (p *Proposal) compareLines(others []Pin, found []Found) {
+	least := verify.Unsigned
+	var accepted []Pinned
+	for i := range others {
+		if rank(others[i].Floor) > rank(least) {
+			least = others[i].Floor
+		}
+		accepted = append(accepted, others[i].Publishers...)
+	}
+	if rank(p.New.Floor) < rank(least) {
+		p.Weaker = true
+		p.Changes = append(p.Changes, Change{"floor of other lines", string(least), string(p.New.Floor), true})
+		return
+	}
+	for _, f := range found {
+		if len(accepted) == 0 || f.Publisher == nil {
+			continue
+		}
+		if _, changes := nearest(accepted, f.Publisher, f.ID); drifts(changes) > 0 {
+			p.Weaker = true
+			p.Changes = append(p.Changes, changes...)
+		}
+	}
 }
 
 // Line is the release line that the proposal is about.

@@ -71,11 +71,13 @@ func (w *writtenReader) lock(l *Lock) bool {
 			return false
 		}
 		var pins []Pin
+		lines := make(map[string]bool, 1)
 		for w.at(4) {
 			pin, ok := w.pin()
-			if !ok || slices.ContainsFunc(pins, func(p Pin) bool { return p.Line == pin.Line }) {
+			if !ok || lines[pin.Line] {
 				return false
 			}
+			lines[pin.Line] = true
 			pins = append(pins, pin)
 		}
 		if pins == nil {
