@@ -362,6 +362,7 @@ func OpenFS(fsys fs.FS, name string, opts Options) (*Project, error) {
 	}
 	t.kind = f.kind
 	t.warnings = append(s.warnings, t.warnings...)
+	s.judgeSettings(f, t)
 	p, err := t.project(opts)
 	if err != nil {
 		return nil, err
@@ -490,6 +491,9 @@ func (s *source) findFile(name string) (*format, string, error) {
 
 // head returns the first kilobytes of a file, enough to tell its format.
 func (s *source) head(name string) ([]byte, error) {
+	if fi, err := fs.Stat(s.fsys, name); err == nil && !fi.Mode().IsRegular() {
+		return nil, &FormatError{File: name, Msg: "not a regular file"}
+	}
 	f, err := s.fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
@@ -504,6 +508,10 @@ func (s *source) head(name string) ([]byte, error) {
 
 // readFile reads a whole file of at most max bytes.
 func (s *source) readFile(name string, max int64) ([]byte, error) {
+	// Opening a named pipe may last forever.
+	if fi, err := fs.Stat(s.fsys, name); err == nil && !fi.Mode().IsRegular() {
+		return nil, &FormatError{File: name, Msg: "not a regular file"}
+	}
 	f, err := s.fsys.Open(name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)

@@ -365,10 +365,11 @@ func (t *tree) useManifests(s *source) error {
 		}
 		root.edges = nil
 		root.setEdges(m.edges)
+		asked := specsByName(root.edges)
 		for name, specs := range m.overrides {
 			for i, spec := range specs {
 				if ref, ok := cutReference(spec); ok {
-					specs[i] = specOf(root.edges, ref)
+					specs[i] = asked[ref]
 				}
 			}
 			m.overrides[name] = specs
@@ -413,13 +414,35 @@ func cutReference(spec string) (string, bool) {
 	return "", false
 }
 
-func specOf(edges []Edge, name string) string {
+// specsByName are the specifiers of dependencies; of one name the first counts.
+func specsByName(edges []Edge) map[string]string {
+	specs := make(map[string]string, len(edges))
 	for _, e := range edges {
-		if e.Name == name {
-			return e.Spec
+		if _, ok := specs[e.Name]; !ok {
+			specs[e.Name] = e.Spec
 		}
 	}
-	return ""
+	return specs
+}
+
+// checkOverrides makes sure that looking at the overrides of a name for each place and each edge that has it is not
+// too much work.
+func (t *tree) checkOverrides() error {
+	if len(t.overrides) == 0 {
+		return nil
+	}
+	work := 0
+	for i := range t.nodes {
+		n := &t.nodes[i]
+		work += len(t.overrides[n.name()])
+		for j := range n.edges {
+			work += len(t.overrides[n.edges[j].Name])
+		}
+	}
+	if work > maxRuleWork {
+		return &FormatError{"package.json", 1, "too many overrides of names that the lockfile is full of"}
+	}
+	return nil
 }
 
 // compareRoot warns where the lockfile's copy of the root manifest is not what package.json says.

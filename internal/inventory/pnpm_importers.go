@@ -215,8 +215,17 @@ func (r *pnpmReader) toolEdges(im *pnpmImporter, tools []pnpmDep) (edges []Edge,
 
 // configEdges adds the packages that pnpm-workspace.yaml lists with their integrity, as pnpm 10 does, unless the lockfile has them.
 func (r *pnpmReader) configEdges(edges map[int32][]Edge) {
+	if len(r.project.config) == 0 {
+		return
+	}
+	listed := make(map[npm.ID]bool, len(edges[0]))
+	for _, e := range edges[0] {
+		if e.To >= 0 {
+			listed[npm.ID{Name: e.Name, Version: r.t.nodes[e.To].version}] = true
+		}
+	}
 	for _, c := range r.project.config {
-		if slices.ContainsFunc(edges[0], func(e Edge) bool { return e.Name == c.name && e.To >= 0 && r.t.nodes[e.To].version == c.version }) {
+		if listed[npm.ID{Name: c.name, Version: c.version}] {
 			continue
 		}
 		e := Edge{Name: c.name, Spec: c.version, To: Missing}

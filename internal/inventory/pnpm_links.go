@@ -216,6 +216,12 @@ func (r *pnpmReader) finish() *tree {
 
 // notePatches warns of what makes the files on disk differ from those of the registry.
 func (r *pnpmReader) notePatches(s *source) {
+	files := make(map[string]string, len(r.project.patches)) // that the project's settings name
+	for _, p := range r.project.patches {
+		if _, ok := files[p.pattern]; !ok {
+			files[p.pattern] = p.spec
+		}
+	}
 	for _, d := range r.docs {
 		if d.patched.y == nil {
 			continue
@@ -237,8 +243,8 @@ func (r *pnpmReader) notePatches(s *source) {
 			id, file := k.text(), ""
 			if p, ok := v.get("path"); ok {
 				file = p.text()
-			} else if i := slices.IndexFunc(r.project.patches, func(p resolution) bool { return p.pattern == id }); i >= 0 {
-				file = r.project.patches[i].spec
+			} else {
+				file = files[id]
 			}
 			by := ""
 			if file != "" {

@@ -164,7 +164,45 @@ func (r *pnpmReader) readDocuments() error {
 	if len(r.docs) == 0 {
 		return &FormatError{r.file, 1, "is empty"}
 	}
+	if err := r.checkDocuments(); err != nil {
+		return err
+	}
 	r.t.version = r.docs[len(r.docs)-1].version
+	return nil
+}
+
+// checkDocuments makes sure that pnpm takes the same document for the project's. It does not look for documents as YAML
+// has them, but for a first line "---", and the next one; what is between them is for pnpm's own packages.
+// Source: pnpm/pnpm, lockfile/fs/src/yamlDocuments.ts.
+func (r *pnpmReader) checkDocuments() error {
+	text := strings.TrimPrefix(r.text, "\ufeff")
+	marked := strings.HasPrefix(text, "---\n") || strings.HasPrefix(text, "---\r\n")
+	switch {
+	case len(r.values) == 1 && !marked:
+		return nil
+	case len(r.values) == 1:
+		// Since version 11 this is no project's.
+		for _, im := range r.imports {
+			if im.value.y == nil {
+				continue
+			}
+			for k, v := range im.value.members() {
+				switch k.text() {
+				case "dependencies", "devDependencies", "optionalDependencies":
+					return r.errorf(v, `stands in a document that begins with "---", and pnpm takes the first of these for its own packages`)
+				}
+			}
+		}
+		return nil
+	case len(r.values) > 2:
+		return r.errorf(r.values[2], "is a third document, and pnpm reads two")
+	case !marked:
+		return r.errorf(r.values[1], `is a second document, but the file does not begin with "---": pnpm does not read it`)
+	}
+	rest := text[len("---"):]
+	if i := strings.Index(rest[2:], "\n---\n"); i < 0 && !strings.Contains(rest[2:], "\n---\r\n") {
+		return r.errorf(r.values[1], `does not begin with a line "---" that pnpm would find`)
+	}
 	return nil
 }
 

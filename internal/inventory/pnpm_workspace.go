@@ -50,10 +50,14 @@ func (s *source) pnpmProject(t *tree, importers []string) (*pnpmProject, error) 
 	if err := p.readWorkspace(s, t); err != nil {
 		return nil, err
 	}
+	var asked map[string]string
+	if root != nil {
+		asked = specsByName(root.edges)
+	}
 	for name, specs := range p.overrides {
 		for i, spec := range specs {
 			if ref, ok := cutReference(spec); ok && root != nil {
-				specs[i] = specOf(root.edges, ref)
+				specs[i] = asked[ref]
 			}
 			specs[i] = p.catalog(name, specs[i], nil)
 		}

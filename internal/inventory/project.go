@@ -40,6 +40,9 @@ func (t *tree) project(opts Options) (*Project, error) {
 		t.inferBundles()
 	}
 	t.setFlags()
+	if err := t.checkOverrides(); err != nil {
+		return nil, err
+	}
 	verdicts, err := t.classify()
 	if err != nil {
 		return nil, err

@@ -1,8 +1,10 @@
 package inventory
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -34,16 +36,28 @@ func parseReference(s string) berryReference {
 	return r
 }
 
-// param returns one of the parameters, decoded.
-func (r *berryReference) param(name string) string {
-	for _, p := range strings.Split(r.params, "&") {
-		if value, ok := strings.CutPrefix(p, name+"="); ok {
-			if s, err := url.QueryUnescape(value); err == nil {
-				return s
-			}
+// param returns one of the parameters, decoded; "" where there is none. As in the query of an address its name may be
+// written in other ways, too, and yarn understands them. What yarn does not write, and would not take for what is
+// understood here, is an error.
+func (r *berryReference) param(name string) (value string, err error) {
+	found := false
+	for p := range strings.SplitSeq(r.params, "&") {
+		key, v, _ := strings.Cut(p, "=")
+		if key, err = url.QueryUnescape(key); err != nil {
+			return "", fmt.Errorf("its parameters: %w", err)
 		}
+		if key != name {
+			continue
+		}
+		if value, err = url.QueryUnescape(v); err != nil {
+			return "", fmt.Errorf("its parameter %s: %w", name, err)
+		}
+		if found || value == "" {
+			return "", fmt.Errorf("its parameter %s is empty or occurs twice", name)
+		}
+		found = true
 	}
-	return ""
+	return value, nil
 }
 
 // address is the reference without its parameters.
@@ -80,7 +94,7 @@ type berryPatch struct {
 // Source: yarnpkg/berry, packages/yarnpkg-core/sources/Project.ts, setupResolutions and generateLockfile.
 func (y *yarnLock) readBerry(text string) error {
 	for line := range strings.Lines(text) {
-		if strings.HasPrefix(line, "# yarn lockfile v1") {
+		if classicHeader(line) {
 			return &FormatError{y.t.file, 1, "is a lockfile of yarn 1 by its comment and one of yarn 2 or later by its __metadata: each reads it in another way"}
 		} else if !strings.HasPrefix(line, "#") {
 			break
@@ -108,6 +122,14 @@ func (y *yarnLock) readBerry(text string) error {
 		return err
 	}
 	return b.linkPatches()
+}
+
+// classicHeader reports whether yarn 2 and later read a file with such a line among its first comments by the grammar
+// of yarn 1.
+// Source: yarnpkg/berry, packages/yarnpkg-parsers/sources/syml.ts, LEGACY_REGEXP.
+func classicHeader(line string) bool {
+	words := strings.Fields(strings.ToLower(strings.TrimPrefix(line, "#")))
+	return slices.Equal(words, []string{"yarn", "lockfile", "v1"})
 }
 
 // entries reads the metadata and all entries.
@@ -250,7 +272,8 @@ func (b *berryLock) addEntry(line int, version, resolution string, edges []Edge)
 	r := parseReference(reference)
 	if r.protocol == "virtual:" {
 		// An instance of a package for one set of peers. yarn itself leaves these out of the file.
-		r = parseReference(r.selector)
+		_, inner, _ := strings.Cut(reference, "#")
+		r = parseReference(inner)
 	}
 	if r.protocol == "workspace:" {
 		return b.addDirectory(line, name, version, resolution, r.source, edges)
@@ -268,7 +291,10 @@ func (b *berryLock) addEntry(line int, version, resolution string, edges []Edge)
 		if n.version = r.source; version != n.version {
 			b.t.warn(&n, "version-differs", true, "%s has the version %s, but what yarn installs is %s", quoteShort(resolution), quoteShort(version), quoteShort(n.version))
 		}
-		n.resolved = r.param("__archiveUrl")
+		var err error
+		if n.resolved, err = r.param("__archiveUrl"); err != nil {
+			return fail("resolution %s: %v", quoteShort(resolution), err)
+		}
 	case "patch:":
 		base, err := url.PathUnescape(r.source)
 		if err != nil {
@@ -276,7 +302,11 @@ func (b *berryLock) addEntry(line int, version, resolution string, edges []Edge)
 		}
 		n.flags |= isLink
 		n.resolved = base
-		b.patches = append(b.patches, berryPatch{node: int32(len(b.t.nodes)), files: r.selector, asker: r.param("locator")})
+		asker, err := r.param("locator")
+		if err != nil {
+			return fail("resolution %s: %v", quoteShort(resolution), err)
+		}
+		b.patches = append(b.patches, berryPatch{node: int32(len(b.t.nodes)), files: r.selector, asker: asker})
 	default:
 		n.resolved = r.address()
 	}
@@ -340,6 +370,9 @@ func (b *berryLock) addDirectory(line int, name, version, locator, dir string, e
 
 // descriptors takes in what leads to a node: the key of its entry.
 func (b *berryLock) descriptors(key yamlValue, i int32) error {
+	if strings.Trim(key.text(), " ") != key.text() {
+		return key.errorf("%s begins or ends with a blank, which makes another name of it to yarn", quoteShort(key.text()))
+	}
 	for d := range strings.SplitSeq(key.text(), ",") {
 		d = strings.Trim(d, " ")
 		name, spec := splitSpec(d)
@@ -350,7 +383,19 @@ func (b *berryLock) descriptors(key yamlValue, i int32) error {
 			return err
 		}
 		r := parseReference(spec)
-		if locator := r.param("locator"); locator != "" {
+		if own, _ := splitSpec(b.locators[i]); !b.t.nodes[i].has(isInstalled) && r.protocol != "workspace:" {
+			// A workspace is taken where something asks for it by version. Where its name is another yarn takes no notice
+			// of the entry, and installs what it likes.
+			_, alias := parseSpec(bareRange(spec))
+			if asked := cmp.Or(alias, name); asked != own {
+				return key.errorf("%s leads to %s, a directory of the project with another name", quoteShort(d), quoteShort(b.locators[i]))
+			}
+		}
+		locator, err := r.param("locator")
+		if err != nil {
+			return key.errorf("%s: %v", quoteShort(d), err)
+		}
+		if locator != "" {
 			short, _, _ := strings.Cut(d, "::")
 			if err := b.addBound(short+"::"+locator, key.line(), i); err != nil {
 				return err

@@ -34,16 +34,38 @@ func (b *berryLock) project() error {
 	if err != nil {
 		return err
 	}
-	set := newWorkspaceSet(b.root.workspaces)
+	byVersion := make(map[int32]bool) // what something asks for in another way than as a part of the project
+	for key, i := range b.keys {
+		if _, spec := splitSpec(key); !strings.HasPrefix(spec, "workspace:") {
+			byVersion[i] = true
+		}
+	}
+	sets := map[string]*workspaceSet{"": newWorkspaceSet(b.root.workspaces)}
+	for dir, m := range found {
+		if len(m.workspaces) > 0 {
+			sets[dir] = newWorkspaceSet(m.workspaces)
+		}
+	}
+	work := 0
 	for i := 1; i < len(b.t.nodes); i++ {
 		n := &b.t.nodes[i]
 		if n.has(isInstalled | onDisk) {
 			continue
 		}
 		m := found[n.path]
-		if m == nil && !set.match(n.path) && !insideAny(n.path, found) {
-			b.t.warn(n, "workspace-unlisted", false, "%s is a workspace to the lockfile, but not to package.json", quoteShort(n.path))
-			continue
+		if m == nil {
+			listed := listedWorkspace(n.path, sets, &work)
+			if work > maxRuleWork {
+				return &FormatError{"package.json", 1, "too many workspace patterns for the workspaces that the lockfile lists"}
+			}
+			if odd := byVersion[int32(i)]; odd || !listed {
+				what := "is a workspace to the lockfile, but not to package.json"
+				if odd {
+					what = "stands in the lockfile for what is asked for by version, but is no workspace that can be seen: yarn takes no notice and installs what the registry has"
+				}
+				b.t.warn(n, "workspace-unlisted", odd, "%s %s", quoteShort(n.path), what)
+				continue
+			}
 		}
 		n.flags |= isWorkspace
 		if m != nil {
@@ -68,14 +90,21 @@ func (b *berryLock) project() error {
 	return nil
 }
 
-// insideAny reports whether a directory lies below a workspace that names workspaces of its own.
-func insideAny(dir string, found map[string]*manifest) bool {
-	for i := len(dir) - 1; i > 0; i-- {
-		if dir[i] != '/' {
-			continue
+// listedWorkspace reports whether the patterns of the project, or of a workspace above it, name a directory. work grows
+// by the patterns that were looked at.
+func listedWorkspace(dir string, sets map[string]*workspaceSet, work *int) bool {
+	for i := len(dir) - 1; i >= 0; i-- {
+		above, below := "", dir
+		if i > 0 {
+			if dir[i] != '/' {
+				continue
+			}
+			above, below = dir[:i], dir[i+1:]
 		}
-		if m := found[dir[:i]]; m != nil && newWorkspaceSet(m.workspaces).match(dir[i+1:]) {
-			return true
+		if set := sets[above]; set != nil {
+			if *work += 1 + len(set.globs); set.match(below) {
+				return true
+			}
 		}
 	}
 	return false
@@ -164,14 +193,33 @@ func (b *berryLock) readSettings() {
 			}
 		}
 	}
+	for name, added := range b.added {
+		// What the lockfile does not list is none that counts: it holds few of many.
+		b.added[name] = slices.DeleteFunc(added, func(e Edge) bool { return b.lookUp(b.keys, e.Name, "@npm:", e.Spec) < 0 })
+	}
+	work := 0
 	for i := range b.t.nodes {
 		n := &b.t.nodes[i]
-		for _, e := range b.added[n.packageName()] {
-			has := func(o Edge) bool { return o.Name == e.Name }
-			if _, listed := b.keys[e.Name+"@npm:"+e.Spec]; listed && n.has(isInstalled) && !slices.ContainsFunc(n.edges, has) {
-				n.setEdges(append(slices.Clone(n.edges), e))
+		added := b.added[n.packageName()]
+		if len(added) == 0 || !n.has(isInstalled) {
+			continue
+		}
+		if work += len(added) + len(n.edges); work > maxAllEdges {
+			b.t.warnings = append(b.t.warnings, Warning{Code: "settings-unreadable", Message: "it has too many packageExtensions for names that the lockfile is full of, and the rest is left out", File: file, Doubtful: true})
+			return
+		}
+		has := make(map[string]bool, len(n.edges)+len(added))
+		for _, e := range n.edges {
+			has[e.Name] = true
+		}
+		edges := slices.Clone(n.edges)
+		for _, e := range added {
+			if !has[e.Name] {
+				has[e.Name] = true
+				edges = append(edges, e)
 			}
 		}
+		n.setEdges(edges)
 	}
 }
 

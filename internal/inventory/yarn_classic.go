@@ -93,6 +93,7 @@ type classicEntry struct {
 	edges                              []Edge
 	line                               int
 	fields                             []string // that were read, to find duplicates
+	prebuilt                           bool     // it names files to be installed in the place of what is resolved
 }
 
 // parseClassic reads the blocks.
@@ -127,6 +128,8 @@ func (p *classicParser) take(line string) error {
 	body := strings.TrimLeft(line, " ")
 	indent := len(line) - len(body)
 	switch {
+	case indent > 0 && (body == "" || body[0] == '#'):
+		return p.errorf("is indented and empty or a comment, where yarn may stop reading the file")
 	case body == "":
 		return p.endEntry()
 	case body[0] == '#':
@@ -239,6 +242,7 @@ func (p *classicParser) takeField(s string) error {
 	if p.entry.fields = append(p.entry.fields, field); len(p.entry.fields) > 100 {
 		return p.errorf("has more than 100 fields")
 	}
+	p.entry.prebuilt = p.entry.prebuilt || field == "prebuiltVariants"
 	p.block = ""
 	if strings.TrimRight(rest, " ") == ":" {
 		switch field {
@@ -374,6 +378,9 @@ func (y *yarnLock) addClassic(e *classicEntry) error {
 		n.setEdges(slices.Clone(e.edges))
 		if kinds == specRegistry && !named {
 			y.t.warn(&n, "name-differs", true, "%s is named %s, which nothing asks for by that name", quoteShort(n.path), quoteShort(e.name))
+		}
+		if e.prebuilt {
+			y.t.warn(&n, "prebuilt", true, "%s has prebuiltVariants: yarn may install a file of its offline mirror in the place of what is resolved", quoteShort(n.path))
 		}
 		y.placeClassic(&n, kinds)
 		at, err := y.add(n)

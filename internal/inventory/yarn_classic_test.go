@@ -280,7 +280,7 @@ warning duplicate-entry at yarn.lock:5: "a@*" stands here and on line 12, which 
 		},
 		{
 			name: "escapes, and blocks that say nothing here", manifest: `{"name": "app", "dependencies": {"a": "1"}}`,
-			lock: "\"\\u0061@1\":\n  version \"1.0.0\"\n  resolved \"https://registry.yarnpkg.com/a/-/a-1.0.0.tgz\"\n  registry npm\n  permissions:\n    a true\n  prebuiltVariants:\n    b \"x\"\n",
+			lock: "\"\\u0061@1\":\n  version \"1.0.0\"\n  resolved \"https://registry.yarnpkg.com/a/-/a-1.0.0.tgz\"\n  registry npm\n  permissions:\n    a true\n",
 			want: `a@1.0.0 no-integrity direct at a@1:5 via app>a
 `,
 		},
