@@ -162,6 +162,15 @@ func exists(env Environment, name string) bool {
 	return err == nil
 }
 
+// isRevision reports whether git takes a name for a revision.
+func (s *session) isRevision(ctx context.Context, name string) bool {
+	if strings.HasPrefix(name, "-") || strings.HasPrefix(name, ".") || filepath.IsAbs(name) {
+		return false
+	}
+	_, err := gittree.Git(ctx, s.env.Dir, "rev-parse", "--verify", "--quiet", name+"^{commit}")
+	return err == nil
+}
+
 // A side is one of the two states.
 type side struct {
 	name    string // for people
@@ -206,6 +215,9 @@ func (b *side) lockfile(arg string) string {
 // side reads one state.
 func (s *session) side(ctx context.Context, arg string) (*side, error) {
 	if exists(s.env, arg) {
+		if s.isRevision(ctx, arg) {
+			return nil, usagef("write ./"+arg+" for the file, and refs/heads/"+arg+" or the like for the revision", "%s is a file here and a revision as well", arg)
+		}
 		p, err := s.project(arg, inventory.Options{})
 		if err != nil {
 			return nil, err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"assay/internal/policy"
@@ -15,8 +16,9 @@ import (
 
 // A judged file is one that says what is accepted: a policy, one that it extends, or the pins.
 type judged struct {
-	data   []byte
-	absent bool
+	data    []byte
+	absent  bool
+	nowhere bool // it is not there either as it lies in the work tree
 }
 
 // readPolicy reads the policy and the pins that count for a project.
@@ -29,14 +31,17 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 	if file == "" && project != "" {
 		file = filepath.Join(project, "assay.yaml")
 	}
-	where := cmp.Or(project, s.env.Dir)
-	at, err := s.judge(ctx, where)
+	if file == "" {
+		return nil // there is neither a policy nor a project that has pins
+	}
+	at, err := s.judge(ctx, cmp.Or(project, s.env.Dir))
 	if err != nil {
 		return err
 	}
+	defer at.close()
 	if file != "" {
-		got, err := s.judgedFile(ctx, at, where, file, 1<<20)
-		if err == nil && got.absent && s.flags.policy != "" && at == nil {
+		got, err := s.judgedFile(at, file, 1<<20)
+		if err == nil && got.absent && s.flags.policy != "" && got.nowhere {
 			err = fs.ErrNotExist
 		}
 		if err != nil {
@@ -45,7 +50,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 		if !got.absent {
 			s.policyData = got.data
 			read := func(name string) ([]byte, error) {
-				more, err := s.judgedFile(ctx, at, where, s.path(filepath.FromSlash(name)), 1<<20)
+				more, err := s.judgedFile(at, s.path(filepath.FromSlash(name)), 1<<20)
 				if err == nil && more.absent {
 					err = fs.ErrNotExist
 				}
@@ -61,7 +66,7 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 		return nil
 	}
 	file = filepath.Join(project, policy.LockFile)
-	got, err := s.judgedFile(ctx, at, where, file, 16<<20)
+	got, err := s.judgedFile(at, file, 16<<20)
 	if err != nil {
 		return usagef("", "reading the pins: %w", err)
 	}
@@ -76,20 +81,36 @@ func (s *session) readPolicy(ctx context.Context, project string) error {
 
 // judgedFile reads a file as it counts: at a revision, where there is one and the file is part of the project's
 // work tree, else as it lies there. Where the two differ, the report says so.
-func (s *session) judgedFile(ctx context.Context, at *revision, project, file string, max int64) (judged, error) {
-	data, err := readFile(file, max)
-	here := judged{data, errors.Is(err, fs.ErrNotExist)}
-	if at == nil || s.flags.policyFrom == "" && !at.holds(ctx, project, file) {
-		if here.absent {
+func (s *session) judgedFile(at *revision, file string, max int64) (judged, error) {
+	name, inside := "", false
+	if at != nil {
+		if name, inside = at.within(file); !inside && s.flags.policyFrom != "" {
+			return judged{}, fmt.Errorf("it is no part of the work tree %s, and --policy-from asks for it at a revision", at.top)
+		}
+	}
+	if !inside {
+		data, err := readFile(file, max)
+		here := judged{data: data, absent: errors.Is(err, fs.ErrNotExist)}
+		if here.nowhere = here.absent; here.absent {
 			err = nil
 		}
 		return here, err
 	}
-	there := judged{}
-	if there.data, there.absent, err = at.read(ctx, file); err != nil {
-		return there, fmt.Errorf("as it is at %s: %w", at.commit, err)
+	var here judged
+	var err error
+	info, statErr := os.Stat(file)
+	plain := statErr == nil && info.Mode().IsRegular() // or reading it may take for ever
+	if plain {
+		here.data, err = readFile(file, max)
 	}
-	if there.absent != here.absent || !bytes.Equal(there.data, here.data) {
+	var there judged
+	var thereErr error
+	if there.data, there.absent, thereErr = at.read(name, max); thereErr != nil {
+		return there, fmt.Errorf("as it is at %s: %w", at.commit, thereErr)
+	}
+	here.absent = errors.Is(statErr, fs.ErrNotExist)
+	there.nowhere = there.absent && here.absent
+	if there.absent != here.absent || !there.absent && (!plain || err != nil || !bytes.Equal(there.data, here.data)) {
 		s.notes = append(s.notes, report.Note{Code: "policy-changed", Message: fmt.Sprintf(
 			"%s is not what it is at %s, which counts here: what a change says about itself takes effect once it is merged", filepath.Base(file), at.commit)})
 	}

@@ -33,6 +33,9 @@ func commitOf(ctx context.Context, dir, rev string) (string, error) {
 	if rev == "" || strings.HasPrefix(rev, "-") || strings.ContainsAny(rev, "\x00\n") {
 		return "", usagef("for example origin/main", "%q is not a revision", rev)
 	}
+	if err := unambiguous(ctx, dir, rev); err != nil {
+		return "", err
+	}
 	commit, err := gittree.Git(ctx, dir, "rev-parse", "--verify", "--quiet", rev+"^{commit}")
 	if err != nil {
 		hint := fetchHint
@@ -49,9 +52,12 @@ func began(ctx context.Context, dir, rev string) (string, error) {
 	if strings.HasPrefix(rev, "-") {
 		return "", usagef("for example origin/main", "%q is not a revision", rev)
 	}
+	if err := unambiguous(ctx, dir, rev); err != nil {
+		return "", err
+	}
 	commit, err := gittree.Git(ctx, dir, "merge-base", "HEAD", rev)
 	if err != nil {
-		return "", usagef(fetchHint, "where this state and %s parted cannot be found: %w", rev, err)
+		return "", usagef(fetchHint, "where this state and %s parted cannot be found: %w", strings.TrimPrefix(rev, remote), err)
 	}
 	return strings.TrimSpace(commit), nil
 }
@@ -61,11 +67,16 @@ func began(ctx context.Context, dir, rev string) (string, error) {
 // where the work tree and the policy's ratchet parted. On the ratchet's own branch that is HEAD itself, which CI,
 // where HEAD is what is new, compares with the one before.
 func (s *session) baseCommit(ctx context.Context, dir, named string) (commit, name string, err error) {
+	target, change := s.changeTarget()
+	if change {
+		if _, err := treeOf(ctx, dir); err != nil {
+			return "", "", usagef("", "this is a change request, and what was there before it cannot be found: %w", err)
+		}
+	}
 	if named != "" {
 		commit, err = commitOf(ctx, dir, named)
 		return commit, named, err
 	}
-	target, change := s.changeTarget()
 	if !change {
 		target = s.policy.Ratchet.Base
 	}
@@ -82,7 +93,7 @@ func (s *session) baseCommit(ctx context.Context, dir, named string) (commit, na
 			}
 		}
 	}
-	return commit, target, nil
+	return commit, strings.TrimPrefix(target, remote), nil
 }
 
 // at reads a project as it was at a commit; base is "." or the name of the file in dir that was read. It is nil where

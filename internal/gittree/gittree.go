@@ -385,10 +385,11 @@ func isHash(s string) bool {
 	return err == nil && (len(s) == 40 || len(s) == 64)
 }
 
-// command is git in a directory. The variables by which git tells a hook which repository it runs for, and which
+// command is git in a directory. A directory that looks like a bare repository, as any commit can hold one, is none:
+// its configuration would name programs to run. The variables by which git tells a hook which repository it runs for, and which
 // index, are left out: the directory says that.
 func command(ctx context.Context, dir string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "git", append([]string{"--no-pager", "--literal-pathspecs"}, args...)...)
+	cmd := exec.CommandContext(ctx, "git", append([]string{"-c", "safe.bareRepository=explicit", "--no-pager", "--literal-pathspecs"}, args...)...)
 	cmd.Dir = dir
 	cmd.WaitDelay = 5 * time.Second
 	for _, v := range os.Environ() {
