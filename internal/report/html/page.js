@@ -134,6 +134,10 @@
     const to = item ? el.previousElementSibling : el;
     if (item) to.focus({ preventScroll: true });
     to.scrollIntoView({ block: 'start' });
+    // A browser that is busy looks for the fragment itself only at its next frame, and then takes the focus away.
+    if (item) requestAnimationFrame(() => requestAnimationFrame(() => {
+      if (document.activeElement === document.body) to.focus({ preventScroll: true });
+    }));
   }
   addEventListener('hashchange', reveal);
   document.addEventListener('click', (e) => { // the same link a second time changes nothing
