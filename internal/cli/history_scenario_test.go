@@ -336,6 +336,10 @@ func TestAgeScenarios(t *testing.T) {
 		s.release("1.0.1", ours(), 0.1)
 		s.use("1.0.1")
 		s.expect(1, []string{"deny min-age"})
+		before := s.pins()
+		if r := s.pin(); r.code != 1 || s.pins() != before || !strings.Contains(r.stdout, "look twice: min-age: it is 2h old") {
+			t.Errorf("pinning what is too young: exit %d\n%s%s", r.code, r.stdout, r.stderr)
+		}
 		s.Advise("left", "<1.0.1", "high", "Left leaks")
 		s.server.ResetTraffic()
 		s.expect(0, []string{"note min-age: it is 2h old, and mends what an advisory names in 1.0.0: Left leaks"})
@@ -458,9 +462,6 @@ func TestHistoryRequests(t *testing.T) {
 	for i := range 20 {
 		all = append(all, s.publish(lab.Release{Package: lab.Package{Name: fmt.Sprintf("p%d", i)}, CI: ours(), At: time.Now().Add(-90 * day)}))
 	}
-	for i := range 5 {
-		more = append(more, s.publish(lab.Release{Package: lab.Package{Name: fmt.Sprintf("p%d", i), Version: "1.0.1"}, CI: ours(), At: time.Now().Add(-5 * day)}))
-	}
 	s.lock(all...)
 	if r := s.pin(); r.code != 0 {
 		t.Fatalf("exit %d: %s", r.code, r.stdout)
@@ -468,6 +469,9 @@ func TestHistoryRequests(t *testing.T) {
 	s.server.ResetTraffic()
 	if r := s.audit(); r.code != 0 || s.server.Count(lab.EndpointPackument)+s.server.Count(lab.EndpointAdvisories) != 0 || s.server.Count(lab.EndpointVersion)+s.server.Count(lab.EndpointAttestations) != 0 {
 		t.Errorf("exit %d; a warm run asked %+v", r.code, s.server.Requests())
+	}
+	for i := range 5 {
+		more = append(more, s.publish(lab.Release{Package: lab.Package{Name: fmt.Sprintf("p%d", i), Version: "1.0.1"}, CI: ours(), At: time.Now().Add(-5 * day)}))
 	}
 	s.lock(append(more, all[5:]...)...)
 	s.server.ResetTraffic()

@@ -39,9 +39,9 @@ func newPin(env Environment) *cobra.Command {
 lockfile: from then on, audit tells where a publisher is another than the accepted one.
 
 What was not pinned is added, and what is no longer used is taken out. Whatever is weaker than what is pinned
-(another publisher, a lower verdict), and whatever deserves a second look (a branch that releases are not
-usually made from, a certificate without ids), is asked for in a terminal, and needs --yes elsewhere.
-Without an answer it stays as it is.
+(another publisher, a lower verdict), whatever deserves a second look (a branch that releases are not
+usually made from, a certificate without ids), and what the policy says of a version for being new (its age, what
+it brings along) is asked for in a terminal, and needs --yes elsewhere. Without an answer it stays as it is.
 
 Exit codes: 0 all is pinned, 1 something was not accepted, 2 wrong usage, 3 something could not be verified.`,
 		Example: `  assay pin
@@ -110,7 +110,7 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 		targets = append(targets, s.target(p, i))
 	}
 	options := s.auditOptions(policy.Filter{})
-	options.Policy, options.Lock = s.policy.Plain(), old
+	options.Lock = old
 	if !f.quiet {
 		s.bar.Store(newProgress(env.Stderr, env.Terminal, cmp.Or(env.Width, 80), len(targets), env.Now))
 	}
@@ -126,7 +126,7 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 	found := make([]policy.Found, len(rep.Packages))
 	for i := range rep.Packages {
 		r := &rep.Packages[i]
-		found[i] = policy.Found{ID: npm.ID{Name: r.Name, Version: r.Version}, Verdict: r.Verdict, Publisher: r.Publisher}
+		found[i] = policy.Found{ID: npm.ID{Name: r.Name, Version: r.Version}, Verdict: r.Verdict, Publisher: r.Publisher, News: policy.News(r.Findings)}
 	}
 	proposals := policy.Propose(old, found, disputed)
 	if f.all {

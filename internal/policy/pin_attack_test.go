@@ -22,13 +22,15 @@ func TestProposeNewLine(t *testing.T) {
 		found Found
 		asks  bool
 	}{
-		{"the same publisher", Found{id, verify.Provenance, ours}, false},
-		{"another publisher", Found{id, verify.Provenance, theirs}, true},
-		{"no provenance", Found{id, verify.Signed, nil}, true},
-		{"not even a signature", Found{id, verify.Unsigned, nil}, true},
+		{"the same publisher", Found{ID: id, Verdict: verify.Provenance, Publisher: ours}, false},
+		{"another publisher", Found{ID: id, Verdict: verify.Provenance, Publisher: theirs}, true},
+		{"no provenance", Found{ID: id, Verdict: verify.Signed, Publisher: nil}, true},
+		{"not even a signature", Found{ID: id, Verdict: verify.Unsigned, Publisher: nil}, true},
+		{"what is new about it", Found{ID: id, Verdict: verify.Provenance, Publisher: ours, News: News([]Finding{{Rule: "min-age", Level: Deny}})}, true},
+		{"a note", Found{ID: id, Verdict: verify.Provenance, Publisher: ours, News: News([]Finding{{Rule: "min-age", Level: Note}})}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			for _, used := range [][]Found{{tt.found}, {tt.found, {npm.ID{Name: "left", Version: "1.0.0"}, verify.Provenance, ours}}} {
+			for _, used := range [][]Found{{tt.found}, {tt.found, {ID: npm.ID{Name: "left", Version: "1.0.0"}, Verdict: verify.Provenance, Publisher: ours}}} {
 				asks := false
 				for _, p := range Propose(old, used, nil) {
 					asks = asks || p.New != nil && p.Line() == "2" && p.Asks()
@@ -40,7 +42,7 @@ func TestProposeNewLine(t *testing.T) {
 		})
 	}
 	signed := &Lock{Pins: map[string][]Pin{"left": {{Line: "1", Floor: verify.Signed, Versions: []string{"1.0.0"}}}}}
-	if p := Propose(signed, []Found{{id, verify.Unsigned, nil}}, nil); !p[0].Asks() && !p[1].Asks() {
+	if p := Propose(signed, []Found{{ID: id, Verdict: verify.Unsigned}}, nil); !p[0].Asks() && !p[1].Asks() {
 		t.Error("from signed to unsigned nobody asks")
 	}
 }

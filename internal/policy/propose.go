@@ -18,6 +18,23 @@ type Found struct {
 	ID        npm.ID
 	Verdict   verify.Verdict
 	Publisher *publisher.Publisher // nil unless Verdict is provenance
+	// News is what the policy says of the version for being new to the project; see News.
+	News []string
+}
+
+// News returns what findings say of a version because the project does not hold it yet: that it is young, or lost
+// what versions before it had, or brings along what they did not. Whoever pins the version ends that, so it is to be
+// accepted by somebody who saw it.
+func News(findings []Finding) (news []string) {
+	for _, f := range findings {
+		switch f.Rule {
+		case "min-age", "manifest-change", "burst", "downgrade-line", "downgrade-package", "history":
+			if f.Level == Warn || f.Level == Error || f.Level == Deny {
+				news = append(news, f.Rule+": "+f.Message)
+			}
+		}
+	}
+	return news
 }
 
 // A Proposal is a change to one release line's pin.
@@ -63,6 +80,16 @@ func Propose(old *Lock, found []Found, disputed map[string]bool) []Proposal {
 			p.Old = pin
 		}
 		p.compare(found)
+		for _, f := range found {
+			for _, doubt := range f.News {
+				if len(found) > 1 {
+					doubt = f.ID.Version + ": " + doubt
+				}
+				if !slices.Contains(p.Doubts, doubt) {
+					p.Doubts = append(p.Doubts, doubt)
+				}
+			}
+		}
 		if p.Old == nil && old != nil {
 			p.compareLines(old.Pins[at.name], found)
 		}
