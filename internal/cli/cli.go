@@ -137,6 +137,7 @@ honest; a package without it is not at fault.`,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 		Args:              noArgs,
 		RunE:              func(cmd *cobra.Command, args []string) error { return cmd.Help() },
+		PersistentPreRunE: func(cmd *cobra.Command, args []string) error { return checkValues(cmd) },
 	}
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -184,6 +185,17 @@ var version = "0.1.0-dev"
 
 // Version returns the version of this binary.
 func Version() string { return strings.TrimPrefix(version, "v") }
+
+// checkValues refuses flags with nothing as their value: a script's variable that is not set must not mean that there is
+// no policy.
+func checkValues(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.Type() == "string" && f.Value.String() == "" {
+			err = usagef("leave the flag out for its default", "--%s has nothing as its value", f.Name)
+		}
+	})
+	return err
+}
 
 // flagError is what is said of flags that cannot be read: which flag may have been meant, where one is not known.
 func flagError(cmd *cobra.Command, err error) error {

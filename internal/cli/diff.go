@@ -175,6 +175,7 @@ func (s *session) isRevision(ctx context.Context, name string) bool {
 type side struct {
 	name    string // for people
 	project *inventory.Project
+	missing bool // there is no lockfile
 }
 
 // sides reads the two states.
@@ -190,7 +191,15 @@ func (s *session) sides(ctx context.Context, args []string) (was, is *side, err 
 			args = []string{"HEAD"}
 		}
 	}
-	if was, err = s.side(ctx, args[0]); err != nil {
+	base := args[0]
+	if len(args) == 2 && args[1] != "." && exists(s.env, args[1]) && !exists(s.env, base) && !strings.Contains(base, ":") {
+		base += ":" + filepath.ToSlash(args[1]) // what is compared with a directory is what lay there
+	}
+	was, err = s.side(ctx, base)
+	if err != nil && base != args[0] && errors.Is(err, fs.ErrNotExist) {
+		was, err = &side{name: base, project: &inventory.Project{}, missing: true}, nil
+	}
+	if err != nil {
 		return nil, nil, err
 	}
 	head := "."
@@ -199,8 +208,13 @@ func (s *session) sides(ctx context.Context, args []string) (was, is *side, err 
 	} else if file := was.lockfile(args[0]); file != "" && exists(s.env, file) {
 		head = file // "main:app/package-lock.json" is compared with app/package-lock.json
 	}
-	is, err = s.side(ctx, head)
-	return was, is, err
+	if is, err = s.side(ctx, head); err != nil {
+		return nil, nil, err
+	}
+	if was.missing && is.missing {
+		return nil, nil, usagef("name one as REVISION:PATH", "neither %s nor %s has a lockfile", was.name, is.name)
+	}
+	return was, is, nil
 }
 
 // lockfile is the PATH of REVISION:PATH, "" for anything else.
@@ -226,7 +240,7 @@ func (s *session) side(ctx context.Context, arg string) (*side, error) {
 		if arg == "." {
 			name = "the work tree"
 		}
-		return &side{name, p}, nil
+		return &side{name, p, false}, nil
 	}
 	rev, file, _ := strings.Cut(arg, ":")
 	if !workTree(ctx, s.env.Dir) {
@@ -261,7 +275,8 @@ func (s *session) side(ctx context.Context, arg string) (*side, error) {
 	}
 	p, err := inventory.OpenFS(fsys, base, inventory.Options{})
 	var missing *inventory.NotFoundError
-	if errors.As(err, &missing) {
+	none := errors.As(err, &missing)
+	if none {
 		p, err = &inventory.Project{}, nil // there was none yet, so everything is new
 	}
 	if err != nil {
@@ -273,7 +288,7 @@ func (s *session) side(ctx context.Context, arg string) (*side, error) {
 	} else if len(rev) == len(commit) {
 		name = commit[:12] + strings.TrimPrefix(arg, rev)
 	}
-	return &side{name, p}, nil
+	return &side{name, p, none}, nil
 }
 
 // A diffing compares two inventories.

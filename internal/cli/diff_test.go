@@ -136,10 +136,12 @@ func TestDiffSides(t *testing.T) {
 	w.lock(one)
 	w.write("app/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{one}))
 	w.write("empty/readme", nil)
+	w.write("other/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}))
 	first := w.commit("first")
 	w.git("update-ref", "refs/remotes/origin/main", "HEAD")
 	w.lock(two)
 	w.write("app/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}))
+	w.write("new/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}))
 	w.commit("second")
 	for _, tt := range []struct {
 		args  []string
@@ -155,6 +157,8 @@ func TestDiffSides(t *testing.T) {
 		{args: []string{first + ":app/package-lock.json", "HEAD:app"}, kinds: "upgraded"},
 		{args: []string{"HEAD:package-lock.json", "package-lock.json"}, kinds: ""},
 		{args: []string{first, "app"}, kinds: "upgraded"},
+		{args: []string{first, "other"}, kinds: ""}, // with what lay there, and not with the project above it
+		{args: []string{first, "new"}, kinds: "added"},
 		{args: []string{first + ":empty", "HEAD"}, kinds: "added"},
 	} {
 		t.Run(strings.Join(tt.args, " "), func(t *testing.T) {
@@ -172,7 +176,7 @@ func TestDiffSides(t *testing.T) {
 			}
 		})
 	}
-	for _, args := range [][]string{{"nowhere"}, {"HEAD:nowhere"}, {"HEAD:../x"}, {"a", "b", "c"}, {"HEAD", "--report", "sarif=x"}, {"HEAD", "--report", "markdown"}, {"--", "--all"}} {
+	for _, args := range [][]string{{"nowhere"}, {"HEAD:nowhere"}, {"HEAD:../x"}, {first + ":empty", "HEAD:empty"}, {"HEAD", "--policy-from", ""}, {"HEAD", "--policy="}, {"a", "b", "c"}, {"HEAD", "--report", "sarif=x"}, {"HEAD", "--report", "markdown"}, {"--", "--all"}} {
 		if r, _ := w.diff(args...); r.code != 2 || !strings.Contains(r.stderr, "assay: error: ") {
 			t.Errorf("%v: exit %d, %s", args, r.code, r.stderr)
 		}
