@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"path/filepath"
 	"slices"
@@ -371,6 +372,23 @@ func (r *ReplayReport) sum() {
 	}
 }
 
+// warnings says how often each rule warns of what a commit brought, as "2 × signed", most often first.
+func warnings(c *ReplayCommit) []string {
+	times := map[string]int{}
+	for i := range c.Packages {
+		for _, x := range c.Packages[i].Findings {
+			if x.Level == policy.Warn {
+				times[x.Rule]++
+			}
+		}
+	}
+	rules := slices.SortedFunc(maps.Keys(times), func(a, b string) int { return cmp.Or(times[b]-times[a], strings.Compare(a, b)) })
+	for i, rule := range rules {
+		rules[i] = fmt.Sprintf("%d × %s", times[rule], rule)
+	}
+	return rules
+}
+
 // print writes the table, and under each commit that would have been stopped why.
 func (f *replayFlags) print(env Environment, rep *ReplayReport) {
 	words := map[policy.Level]string{policy.Deny: "STOPPED", policy.Error: "untold", policy.Warn: "warned", policy.Allow: "passed"}
@@ -386,6 +404,9 @@ func (f *replayFlags) print(env Environment, rep *ReplayReport) {
 		line("%-7s  %.10s  %s  %4d new  %s", word, c.Commit, c.Time.Format(time.DateOnly), c.Brought, report.Escape(c.Subject))
 		if c.Problem != "" {
 			line("         %s", report.Escape(c.Problem))
+		}
+		if word == "warned" && !f.verbose {
+			line("         %s; -v names them", report.Escape(strings.Join(warnings(c), ", ")))
 		}
 		told := 0
 		for k := range c.Packages {

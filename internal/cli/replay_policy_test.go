@@ -90,6 +90,11 @@ func TestPolicyReplay(t *testing.T) {
 			t.Errorf("%v: exit %d", args, r.code)
 		}
 	}
+	w.policy("min-age: {unattested: 48h, level: warn}\ndowngrade: {line: warn}\n")
+	text = w.run("policy", "replay", "--trusted-root", "trusted_root.json")
+	if !strings.Contains(text.stdout, " stolen\n         1 × downgrade-line, 1 × downgrade-package, 1 × min-age, 1 × signed; -v names them\n") {
+		t.Errorf("what is warned of is not said:\n%s", text.stdout)
+	}
 	// Pins as they held before each commit.
 	at(day(12))
 	w.git("checkout", "-q", "-b", "pinned", "HEAD~3")
