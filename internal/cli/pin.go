@@ -161,7 +161,7 @@ func (f *pinFlags) run(cmd *cobra.Command, env Environment, args []string) error
 
 // undecided are the release lines that the two sides of a merge pin differently, that are in use, and about which
 // nobody has decided, as "name line".
-func undecided(disputed map[string]bool, found []policy.Found, accepted []policy.Proposal) (open []string) {
+func undecided(disputed map[string]policy.Dispute, found []policy.Found, accepted []policy.Proposal) (open []string) {
 	for _, line := range slices.Sorted(maps.Keys(disputed)) {
 		used := func(f policy.Found) bool { return f.ID.Name+" "+npm.ReleaseLine(f.ID.Version) == line }
 		decided := func(p policy.Proposal) bool { return p.Package+" "+p.Line() == line }
@@ -193,7 +193,7 @@ func allFrom(p *policy.Pin, repository string) bool {
 }
 
 // read returns the pins as they lie there, whatever a base revision says: they are what is to be changed.
-func (f *pinFlags) read(env Environment, file string) (*policy.Lock, map[string]bool, error) {
+func (f *pinFlags) read(env Environment, file string) (*policy.Lock, map[string]policy.Dispute, error) {
 	data, err := readFile(file, 16<<20)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil, nil
@@ -203,7 +203,7 @@ func (f *pinFlags) read(env Environment, file string) (*policy.Lock, map[string]
 	}
 	lock, err := policy.ParseLock(data, filepath.Base(file))
 	if policy.Conflicted(data) {
-		var disputed map[string]bool
+		var disputed map[string]policy.Dispute
 		if lock, disputed, err = policy.Merge(data, filepath.Base(file)); err == nil {
 			fmt.Fprintf(env.Stderr, "assay: merging the two sides of %s; they disagree about %s\n", filepath.Base(file), counted(len(disputed), "release line"))
 			return lock, disputed, nil

@@ -57,7 +57,7 @@ func (p *Proposal) Asks() bool { return p.Weaker || len(p.Doubts) > 0 }
 // Propose compares the pins with what was verified of everything that the project uses, and returns what to change,
 // sorted by package and release line. disputed are lines that two sides of a merge pin differently. What is invalid
 // or could not be checked is not proposed: its pins stay as they are.
-func Propose(old *Lock, found []Found, disputed map[string]bool) []Proposal {
+func Propose(old *Lock, found []Found, disputed map[string]Dispute) []Proposal {
 	type line struct{ name, line string }
 	lines := make(map[line][]Found)
 	unsettled := make(map[line]bool)
@@ -74,8 +74,8 @@ func Propose(old *Lock, found []Found, disputed map[string]bool) []Proposal {
 			continue
 		}
 		p := Proposal{Package: at.name, New: newPin(at.line, found)}
-		if disputed[at.name+" "+at.line] {
-			p.Doubts = append(p.Doubts, "the two sides of the merge do not agree about it")
+		if d, ok := disputed[at.name+" "+at.line]; ok {
+			p.Doubts = append(p.Doubts, "the two sides of the merge do not agree about it", "our side has "+d.Ours, "their side has "+d.Theirs)
 		} else if pin := old.line(at.name, at.line); pin != nil {
 			p.Old = pin
 		}
@@ -262,9 +262,12 @@ func (l *Lock) With(proposals []Proposal) *Lock {
 	return next
 }
 
+// A Dispute is what the two sides of a merge say of a release line, in words.
+type Dispute struct{ Ours, Theirs string }
+
 // Merge reads an assay.lock that git left merge conflicts in: both sides' pins together, without the release lines
 // that the two pin differently, which are returned as "name line".
-func Merge(data []byte, file string) (merged *Lock, disputed map[string]bool, err error) {
+func Merge(data []byte, file string) (merged *Lock, disputed map[string]Dispute, err error) {
 	ours, theirs, err := sides(data, file)
 	if err != nil {
 		return nil, nil, err
@@ -277,7 +280,7 @@ func Merge(data []byte, file string) (merged *Lock, disputed map[string]bool, er
 	if err != nil {
 		return nil, nil, fmt.Errorf("their side of the merge: %w", err)
 	}
-	merged, disputed = &Lock{File: file, Pins: make(map[string][]Pin)}, make(map[string]bool)
+	merged, disputed = &Lock{File: file, Pins: make(map[string][]Pin)}, make(map[string]Dispute)
 	for _, side := range []struct{ own, other *Lock }{{a, b}, {b, a}} {
 		for _, name := range slices.Sorted(maps.Keys(side.own.Pins)) {
 			for _, pin := range side.own.Pins[name] {
@@ -295,7 +298,7 @@ func Merge(data []byte, file string) (merged *Lock, disputed map[string]bool, er
 					}
 					merged.Pins[name] = append(merged.Pins[name], pin)
 				default:
-					disputed[name+" "+pin.Line] = true
+					disputed[name+" "+pin.Line] = Dispute{a.line(name, pin.Line).Describe(), b.line(name, pin.Line).Describe()}
 				}
 			}
 		}
