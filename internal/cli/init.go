@@ -145,7 +145,7 @@ type excepted struct{ pattern, reason string }
 type proposed struct {
 	name    string
 	reasons []string
-	fails   string // why it would fail today, "" if it would not
+	fails   string // why it would fail today, or is not to be taken as it is; "" if neither
 }
 
 // audit looks at everything that the project uses under the draft.
@@ -224,9 +224,13 @@ func (d *drafting) propose(rep *report.Report) {
 	}
 	attested := map[string]bool{}
 	lacking := map[string]verify.Verdict{}
+	proposals := map[string]string{} // built where anybody's proposal runs: how
 	for i := range rep.Packages {
 		p := &rep.Packages[i]
 		attested[p.Name] = true
+		if b := p.Publisher; b != nil && (strings.HasPrefix(b.Ref, "refs/pull/") || strings.HasPrefix(b.Ref, "refs/merge-requests/") || strings.HasPrefix(b.Event, "pull_request")) {
+			proposals[p.Name] = fmt.Sprintf("%s was built by %s on %s, which may be anybody's: look first", p.Version, cmp.Or(b.Event, "a run"), b.Ref)
+		}
 		if p.Verdict != verify.Provenance {
 			lacking[p.Name] = p.Verdict
 		}
@@ -258,6 +262,7 @@ func (d *drafting) propose(rep *report.Report) {
 		one := proposed{name: name, reasons: reasons[name]}
 		switch v := lacking[name]; v {
 		case "":
+			one.fails = proposals[name]
 		case verify.Unchecked:
 			one.fails = "could not be checked today"
 		case verify.Invalid:
@@ -324,7 +329,7 @@ func (d *drafting) draft() string {
 		width = max(width, len(quotedYAML(c.name)))
 		active = active || c.fails == ""
 	}
-	b.WriteString("\n# Provenance is required of these, and a lack of it always denied. What is proposed with a # in front has none today.\n")
+	b.WriteString("\n# Provenance is required of these, and a lack of it always denied. What is proposed with a # in front has none today, or one to look at.\n")
 	off := ""
 	if !active {
 		off = "# "

@@ -28,6 +28,9 @@ func TestPolicyInit(t *testing.T) {
 		release("react", nil, nil), release("vite", lab.GitHub("vitejs/vite"), nil), release("@acme/mine", lab.GitHub("acme/mine"), nil),
 		release("native", nil, map[string]any{"scripts": map[string]any{"install": "node x"}}), release("popular", lab.GitHub("acme/popular"), nil),
 	}
+	fork := lab.GitHub("acme/forked")
+	fork.Event, fork.Ref = "pull_request_target", "refs/pull/7/merge"
+	all = append(all, release("forked", fork, nil))
 	for i := range 5 {
 		all = append(all, release(fmt.Sprintf("user%d", i), nil, map[string]any{"dependencies": map[string]any{"popular": "1"}}))
 	}
@@ -55,6 +58,7 @@ func TestPolicyInit(t *testing.T) {
 		"#     - react         # React's core; has none today: would fail\n",
 		"      - popular       # asked for directly; 5 packages depend on it\n",
 		"\n    - \"fresh@0.0.1\"  # in use today: it ",
+		"#     - forked        # asked for directly; 1.2.0 was built by pull_request_target on refs/pull/7/merge, which may be anybody's: look first\n",
 		"#     - native        # runs a script on install; has none today: would fail\n",
 	} {
 		if !strings.Contains(got, want) {
