@@ -191,7 +191,7 @@ func Version() string { return strings.TrimPrefix(version, "v") }
 func checkValues(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		if f.Value.Type() == "string" && f.Value.String() == "" {
-			err = usagef("leave the flag out for its default", "--%s has nothing as its value", f.Name)
+			err = usagef("an unset variable in a script does that", "--%s is empty", f.Name)
 		}
 	})
 	return err

@@ -62,7 +62,7 @@ func TestWhyUnknown(t *testing.T) {
 	}{
 		{[]string{"--why", "lefft"}, "is it left?"},
 		{[]string{"--why", "left@2.0.0"}, "is it left@1.0.0?"},
-		{[]string{"--why", ""}, "--tree"},
+		{[]string{"--why", ""}, "--why is empty"},
 		{[]string{"--why", "another"}, "--tree"},
 		{[]string{"--why", "left", "--tree"}, "exclude"},
 		{[]string{"--why", "left", "--json"}, "json"},

@@ -72,18 +72,7 @@ with it that there is provenance. The spellings of cosign and gh are understood.
 Exit codes: 0 nothing denied, 1 something denied, 2 wrong usage, 3 could not tell.`,
 		Example: `  assay verify sigstore@2.0.0 --repo sigstore/sigstore-js
   assay verify left-1.0.0.tgz --bundle left.sigstore.json --trusted-root root.json`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var empty error
-			cmd.Flags().Visit(func(fl *pflag.Flag) { // an unset variable must not turn a demand into none
-				if fl.Value.Type() == "string" && fl.Value.String() == "" {
-					empty = usagef("an unset variable in a script does that", "--%s is empty", fl.Name)
-				}
-			})
-			if empty != nil {
-				return empty
-			}
-			return f.run(cmd.Context(), env, args)
-		},
+		RunE: func(cmd *cobra.Command, args []string) error { return f.run(cmd.Context(), env, args) },
 	}
 	f.add(cmd)
 	fl := cmd.Flags()
