@@ -229,7 +229,7 @@ func (d *drafting) propose(rep *report.Report) {
 		p := &rep.Packages[i]
 		attested[p.Name] = true
 		if b := p.Publisher; b != nil && (strings.HasPrefix(b.Ref, "refs/pull/") || strings.HasPrefix(b.Ref, "refs/merge-requests/") || strings.HasPrefix(b.Event, "pull_request")) {
-			proposals[p.Name] = fmt.Sprintf("%s was built by %s on %s, which may be anybody's: look first", p.Version, cmp.Or(b.Event, "a run"), b.Ref)
+			proposals[p.Name] = fmt.Sprintf("%s was built by %s on %s, which may be anybody's: look first", p.Version, report.EscapeASCII(cmp.Or(b.Event, "a run")), report.EscapeASCII(b.Ref))
 		}
 		if p.Verdict != verify.Provenance {
 			lacking[p.Name] = p.Verdict
