@@ -51,8 +51,9 @@ published it before and who does now, what it can run or bring along on install 
 how old it is, and what the policy says of it. Packages that stay as they are are not looked at.
 
 BASE and HEAD are each a directory or lockfile, else a git revision of the project in this directory, else
-REVISION:PATH. Without HEAD it is this directory as it lies there. Without BASE it is where the change began
-in CI on a change request, and HEAD elsewhere.
+REVISION:PATH. A revision that is compared with a directory below this one stands for what lay there. Without
+HEAD it is this directory as it lies there. Without BASE it is where the change began in CI on a change
+request, and HEAD elsewhere.
 
 Exit codes: 0 nothing that changed is denied, 1 something is, 2 wrong usage, 3 could not tell.
 
@@ -192,8 +193,8 @@ func (s *session) sides(ctx context.Context, args []string) (was, is *side, err 
 		}
 	}
 	base := args[0]
-	if len(args) == 2 && args[1] != "." && exists(s.env, args[1]) && !exists(s.env, base) && !strings.Contains(base, ":") {
-		base += ":" + filepath.ToSlash(args[1]) // what is compared with a directory is what lay there
+	if len(args) == 2 && args[1] != "." && filepath.IsLocal(args[1]) && exists(s.env, args[1]) && !exists(s.env, base) && !strings.Contains(base, ":") {
+		base += ":" + filepath.ToSlash(args[1]) // a directory of the project is compared with what lay there
 	}
 	was, err = s.side(ctx, base)
 	if err != nil && base != args[0] && errors.Is(err, fs.ErrNotExist) {

@@ -3,6 +3,7 @@ package cli_test
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -143,11 +144,16 @@ func TestDiffSides(t *testing.T) {
 	w.write("app/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}))
 	w.write("new/package-lock.json", lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}))
 	w.commit("second")
+	elsewhere := t.TempDir()
+	if err := os.WriteFile(filepath.Join(elsewhere, "package-lock.json"), lab.Lockfile(w.server.URL, map[string]any{"left": "1"}, []*lab.Published{two}), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		args  []string
 		env   map[string]string
 		kinds string
 	}{
+		{args: []string{first, elsewhere}, kinds: "upgraded"}, // nothing of the project lay there
 		{args: []string{first, "HEAD"}, kinds: "upgraded"},
 		{args: []string{first[:10]}, kinds: "upgraded"},
 		{args: []string{"HEAD", first}, kinds: "downgraded"},
